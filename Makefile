@@ -1,0 +1,90 @@
+# Rekindle. `make help` prints the lines below that have a ##.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SOURCE ?= simulated_shop
+REKINDLE_HOME ?= $(CURDIR)/var
+export REKINDLE_HOME
+ifdef PYTHON
+export PYTHON
+endif
+JOBS := $(REKINDLE_HOME)/env/jobs/bin
+PY := PYTHONPATH=$(CURDIR) $(JOBS)/python
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
+
+.PHONY: setup
+setup: ## both environments, the lake's jars, secrets, databases (all below var/)
+	@bin/setup
+
+.PHONY: nightly
+nightly: setup ## the night of DATE (default: newest landed) of SOURCE, through Airflow; LANDING= where its files are; RETRAIN=1
+	@$(PY) bin/nightly.py --source "$(SOURCE)" $(if $(DATE),--date "$(DATE)") $(if $(LANDING),--landing "$(LANDING)") $(if $(RETRAIN),--retrain)
+
+.PHONY: next-night
+next-night: setup ## lands and runs the day after the last landed one (simulated shop)
+	@$(PY) bin/nightly.py --source simulated_shop --next
+
+.PHONY: up
+up: setup ## starts the Airflow UI and scheduler and the MLflow UI; prints address, user and password
+	@bin/up
+
+.PHONY: down
+down: ## stops what `make up` started, and the embedded PostgreSQL
+	@bin/down
+	@[ ! -x $(JOBS)/python ] || $(PY) -m rekindle.embedded stop
+
+.PHONY: backfill
+backfill: ## Airflow's own backfill of the days FROM=… TO=… (both included; needs make up)
+	@bin/backfill "$(SOURCE)" "$(FROM)" "$(TO)"
+
+.PHONY: crm
+crm: ## a query as the CRM's read-only role: make crm SQL="select …"
+	@$(PY) -m rekindle.crm "$$SQL"
+crm: export SQL := $(value SQL)
+
+.PHONY: crm-uri
+crm-uri: ## the connection string of the CRM's role
+	@$(PY) -m rekindle.crm --uri
+
+.PHONY: show-line
+show-line: ## the raw text of a landed line from bronze: FILE=<sha256, or its beginning> LINE=<number>
+	@$(PY) -m rekindle.show_line "$(FILE)" "$(LINE)"
+
+.PHONY: migrate
+migrate: setup ## applies additive contract changes to the warehouse
+	@$(PY) jobs/publish/prepare_warehouse.py --replace-views
+
+.PHONY: test
+test: ## sets up what it needs and runs the whole suite
+	@bin/setup dev
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long"
+
+.PHONY: test-long
+test-long: ## the slow proofs
+	@bin/setup dev
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long
+
+.PHONY: check
+check: ## ruff, mypy strict, generated docs fresh (import rules are part of make test too)
+	@bin/setup dev
+	@$(JOBS)/ruff check .
+	@$(JOBS)/ruff format --check .
+	@$(JOBS)/mypy
+	@$(JOBS)/python -m pytest -q --durations=0 tests/test_layers.py tests/test_docs.py
+
+.PHONY: docs
+docs: ## writes docs/tables from schemas/
+	@bin/setup dev
+	@$(PY) jobs/publish/write_docs.py
+
+.PHONY: bench
+bench: ## the benchmarks, side by side with their references, as ratios
+	@bin/setup dev
+	@$(PY) bench/run.py
+
+.PHONY: pins
+pins: ## resolves requirements/*.in anew into hashed pins for Python 3.11 to 3.13
+	@bin/setup dev
+	@bin/pins

@@ -1,0 +1,104 @@
+"""Stage the night's tables in the warehouse and serve them to the CRM, in one transaction.
+
+Reads   recommendations, at_risk_users, user_profiles, retention_metrics
+Writes  the same tables of the warehouse, for the CRM's views
+
+Reads the lake's snapshots straight from their metadata files, without Spark.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from datetime import time as clock
+from functools import partial
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from rekindle import publication, warehouse
+from rekindle.cli import Context, DataRefused, main
+from rekindle.contract import Table
+from rekindle.copy_text import BatchError
+from rekindle.ledger import Run, TableVersion
+from schemas.catalogue import SERVED
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def data_through(business_date: date, zone: ZoneInfo) -> datetime:
+    """The end of the business date: the next local midnight, daylight saving included."""
+    return datetime.combine(business_date + timedelta(days=1), clock.min, tzinfo=zone)
+
+
+def accepted_versions(versions: dict[str, TableVersion], run_id: str) -> dict[Table, TableVersion]:
+    """The run's version of every served table.
+
+    Raises:
+        DataRefused: a table was not written, or its checks have not let it pass: no proof, no publication.
+    """
+    unproven = [
+        f"{table.name} ({'not accepted by its checks' if table.name in versions else 'not written'})"
+        for table in SERVED
+        if table.name not in versions or not versions[table.name].accepted
+    ]
+    if unproven:
+        raise DataRefused(
+            f"run {run_id}: {', '.join(unproven)}; expected all of {', '.join(t.name for t in SERVED)} accepted:"
+            " validate_outputs has to pass first. What is served stays"
+        )
+    return {table: versions[table.name] for table in SERVED}
+
+
+def batches(version: TableVersion, table: Table) -> pa.RecordBatchReader:
+    """The snapshot's rows, streamed from its files."""
+    from pyiceberg.table import StaticTable
+
+    snapshot = StaticTable.from_metadata(version.metadata_location)
+    columns = tuple(table.names)
+    return snapshot.scan(snapshot_id=version.snapshot_id, selected_fields=columns).to_arrow_batch_reader()
+
+
+def stage_all(context: Context, night: Run, connect: Callable[[], warehouse.Connection]) -> None:
+    """Copy every table's snapshot into the warehouse, a transaction each; nobody reads it before it is published."""
+    versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
+    with connect() as conn:
+        ended = publication.take_over(conn, night)
+        if ended:
+            context.log.warning("ended sessions of earlier attempts run=%s sessions=%d", night.run_id, ended)
+        for table, version in versions.items():
+            started = time.monotonic()
+            rows = publication.stage(conn, night, table, batches(version, table))
+            seconds = round(time.monotonic() - started, 2)
+            context.detail[table.name] = {"rows": rows, "seconds": seconds}
+            context.log.info("staged table=%s rows=%d seconds=%.2f", table.name, rows, seconds)
+
+
+def run(context: Context) -> None:
+    """Stage every table, publish all at once, remove runs beyond those kept."""
+    settings, log = context.settings, context.log
+    # An attempt of its own: a publisher that still hangs somewhere can no longer stage or publish.
+    night = context.ledger.new_attempt(context.run_id)
+    connect = partial(warehouse.connect, settings, "writer", publication.session_name(night))
+    try:
+        if night.published_at is None:
+            stage_all(context, night, connect)
+        versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
+        manifest = {table.name: version.fingerprint for table, version in versions.items()}
+        through = data_through(night.business_date, settings.source.zone)
+        outcome = publication.publish_surely(connect, night, manifest, SERVED, through)
+    except (publication.PublicationError, BatchError) as error:
+        raise DataRefused(f"{error}. What is served stays") from error
+    context.detail["outcome"] = outcome.status
+    log.info("outcome=%s published_at=%s %s", outcome.status, outcome.published_at, outcome.message)
+    if outcome.status == "fenced":
+        raise DataRefused(outcome.message)
+    with connect() as conn:
+        removed = publication.remove_old_runs(conn, night.source, SERVED, settings.business.kept_runs)
+    if removed:
+        log.info("removed rows of old runs source=%s runs=%s", night.source, ",".join(removed))
+
+
+if __name__ == "__main__":
+    main(run, "publish_night", spark=False)

@@ -1,0 +1,94 @@
+"""Check everything the night made of its events; only then may it be staged for the CRM.
+
+Reads   user_features, item_features, user_profiles, retention_metrics, recommendations, at_risk_users, events
+Writes  ops.checks, ops.run_tables (accepted), the lake's main
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from expectations import (
+    at_risk_users,
+    item_features,
+    recommendations,
+    retention_metrics,
+    user_features,
+    user_profiles,
+)
+from rekindle import night, quality
+from rekindle.cli import Context, main
+from rekindle.methods.churn_labels import eligible
+from rekindle.settings import Business, Source
+from schemas.at_risk_users import AT_RISK_USERS
+from schemas.events import EVENTS
+from schemas.item_features import ITEM_FEATURES
+from schemas.recommendations import RECOMMENDATIONS
+from schemas.retention_metrics import RETENTION_METRICS
+from schemas.user_features import USER_FEATURES
+from schemas.user_profiles import USER_PROFILES
+
+TABLES = (USER_FEATURES, ITEM_FEATURES, USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, AT_RISK_USERS)
+
+
+def batches(
+    frames: Mapping[str, DataFrame],
+    rows: Mapping[str, int],
+    source: Source,
+    business: Business,
+    business_date: date,
+    as_of: date,
+) -> list[quality.Batch]:
+    """The night's output tables with their suites, and the frames derived from two of them with theirs.
+
+    `frames` and `rows` (what the ledger holds) are by table name, `events` among the frames.
+    """
+    profiles, features = frames[USER_PROFILES.name], frames[USER_FEATURES.name]
+    items, lists = frames[ITEM_FEATURES.name], frames[RECOMMENDATIONS.name]
+    tonight = features.where(F.col("as_of") == F.lit(as_of))
+    [first] = frames[EVENTS.name].agg(F.min("event_date").alias("day")).collect()
+    weeks = retention_metrics.whole_weeks(first["day"] or as_of, as_of)
+    users = rows[USER_PROFILES.name]
+    # A shop with fewer items than a list has places lists them all.
+    length = min(business.list_length, rows[ITEM_FEATURES.name])
+
+    def whole(suite: quality.Suite, df: DataFrame) -> quality.Batch:
+        return quality.Batch(suite, df, rows[suite.table])
+
+    return [
+        whole(user_features.suite(as_of, users), features),
+        whole(item_features.suite(as_of), items),
+        whole(user_profiles.suite(business_date), profiles),
+        quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, frames[EVENTS.name]), None),
+        whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
+        whole(recommendations.suite(business_date), recommendations.with_known(lists, items)),
+        quality.Batch(recommendations.suite_by_user(users, length), recommendations.by_user(lists, profiles), None),
+        whole(
+            at_risk_users.suite(business.risk_bands, source.churn.horizon_days, business_date),
+            frames[AT_RISK_USERS.name],
+        ),
+        quality.Batch(
+            at_risk_users.suite_by_user(),
+            at_risk_users.by_user(frames[AT_RISK_USERS.name], eligible(tonight, source.churn.eligibility_days)),
+            None,
+        ),
+    ]
+
+
+def run(context: Context) -> None:
+    """Evaluate, and let the six tables pass or refuse the night."""
+    versions = context.ledger.tables(context.run_id)
+    frames = {t.name: night.read(context, t) for t in (EVENTS, *TABLES)}
+    rows = {name: version.fingerprint.rows for name, version in versions.items()}
+    as_of = context.settings.as_of(context.business_date)
+    checked = batches(frames, rows, context.source, context.settings.business, context.business_date, as_of)
+    quality.examine(context, "validate_outputs", checked)
+    quality.accept(context, TABLES)
+
+
+if __name__ == "__main__":
+    main(run, "validate_outputs")

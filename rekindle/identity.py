@@ -1,0 +1,68 @@
+"""Pseudonyms: the lake knows a user by a keyed hash, and only the CRM's views know the way back.
+
+HMAC-SHA-256 (RFC 2104) over source and raw id, so that the same id in two shops is two users. The key comes from
+a file that only its owner may read; its version stands beside every pseudonym.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import Column
+
+KEY_BYTES = 32
+
+
+class IdentityError(Exception):
+    """The key file is missing, too short or readable by others."""
+
+
+def make_key(path: Path) -> None:
+    """Write a fresh random key, unless there is one."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(KEY_BYTES) + "\n", encoding="ascii")
+
+
+def read_key(path: Path) -> bytes:
+    """The key.
+
+    Raises:
+        IdentityError: no such file, fewer than 32 bytes, or a file that others may read.
+    """
+    if not path.is_file():
+        raise IdentityError(f"identity key {path}: no such file; `make setup` makes one, or restore it from your vault")
+    if path.stat().st_mode & 0o077:
+        raise IdentityError(
+            f"identity key {path}: mode {path.stat().st_mode & 0o777:o}, expected 600; run chmod 600 on it"
+        )
+    key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    if len(key) < KEY_BYTES:
+        raise IdentityError(f"identity key {path}: {len(key)} bytes, expected at least {KEY_BYTES}")
+    return key
+
+
+def pseudonym(key: bytes, source: str, user_id: str) -> str:
+    """The user's pseudonym: 64 hex digits."""
+    return hmac.new(key, f"{source}\x1f{user_id}".encode(), hashlib.sha256).hexdigest()
+
+
+def pseudonym_column(key: bytes, source: str, user_id: Column) -> Column:
+    """`pseudonym` of a column; null stays null. The key travels inside the function, never in the query plan."""
+    import pandas
+    from pyspark.sql.pandas.functions import pandas_udf
+
+    def keyed(ids: pd.Series[str]) -> pd.Series[str]:
+        return ids.map(lambda raw: pseudonym(key, source, raw), na_action="ignore")
+
+    # Spark chooses the kind of function by these at run time, and does not know pandas' generic series.
+    keyed.__annotations__ = {"ids": pandas.Series, "return": pandas.Series}
+    return pandas_udf(keyed, "string")(user_id)

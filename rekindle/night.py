@@ -1,0 +1,42 @@
+"""How a job reads and stores a table of its own run: by the snapshot ids that the ledger holds, never "latest"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rekindle import lake
+from rekindle.cli import Context, UsageError
+from rekindle.contract import Table
+from rekindle.fingerprint import of_frame
+from rekindle.ledger import TableVersion
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def read(context: Context, table: Table) -> DataFrame:
+    """The run's own version of a table.
+
+    Raises:
+        UsageError: no earlier stage of this run has written it.
+    """
+    version = context.ledger.tables(context.run_id).get(table.name)
+    if version is None:
+        raise UsageError(f"run {context.run_id} has no {table.name} yet; run the stages before this one")
+    return lake.read(context.spark, context.source.name, table, version.snapshot_id)
+
+
+def store(context: Context, table: Table, df: DataFrame, base: int | None = None) -> TableVersion:
+    """Write a table on the run's branch, fingerprint what the lake then holds, and tell the ledger."""
+    snapshot = lake.write(context.spark, context.source.name, table, context.run_id, df, base)
+    content = lake.read(context.spark, context.source.name, table, snapshot.snapshot_id)
+    version = TableVersion(
+        table=table.name,
+        snapshot_id=snapshot.snapshot_id,
+        metadata_location=snapshot.metadata_location,
+        fingerprint=of_frame(content, table),
+        accepted=False,
+    )
+    context.ledger.record_table(context.run_id, version)
+    context.log.info("stored table=%s rows=%d snapshot=%d", table.name, version.fingerprint.rows, snapshot.snapshot_id)
+    return version

@@ -1,0 +1,1 @@
+"""Every table of Rekindle: one file a table. `schemas.catalogue` lists them all."""

@@ -1,0 +1,254 @@
+"""What the night makes of its events: each thing that must hold of lists, scores and profiles, shown not to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+from expectations import (
+    at_risk_users,
+    item_features,
+    recommendations,
+    retention_metrics,
+    user_features,
+    user_profiles,
+)
+from rekindle import settings
+from schemas.at_risk_users import AT_RISK_USERS
+from schemas.events import EVENTS
+from schemas.item_features import ITEM_FEATURES
+from schemas.recommendations import RECOMMENDATIONS
+from schemas.retention_metrics import RETENTION_METRICS
+from schemas.user_features import USER_FEATURES
+from schemas.user_profiles import USER_PROFILES
+
+Broken = Callable[..., dict[str, str]]
+Frame = Callable[..., Any]
+
+DAY, AS_OF = date(2026, 4, 30), date(2026, 5, 1)
+ANNA, BERT, CLEO, DORA = (c * 64 for c in "abcd")
+
+
+def listed(user: str, *ranked: tuple[int, str], **more: Any) -> list[dict[str, Any]]:
+    made = {"user_key": user, "score": 1.0, "reason": "words", "candidate_source": "als", "model_version": "m"}
+    return [made | {"rank": r, "item_id": i, "business_date": DAY} | more for r, i in ranked]
+
+
+def test_lists_are_of_known_items_of_one_model_and_of_this_night(broken: Broken, frame: Frame) -> None:
+    items = frame(ITEM_FEATURES, {"item_id": "i"}, {"item_id": "j"})
+
+    def found(*rows: dict[str, Any]) -> dict[str, str]:
+        lists = recommendations.with_known(frame(RECOMMENDATIONS, *rows), items)
+        return broken(recommendations.suite(DAY), lists)
+
+    anna, bert = listed(ANNA, (1, "i"), (2, "j")), listed(BERT, (1, "j"), (2, "i"))
+    assert found(*anna, *bert) == {}
+    stray = listed(BERT, (1, "k"), model_version="n", business_date=date(2026, 4, 29))
+    assert found(*anna, *stray) == {"item_known": "1 of 3", "of_this_night": "1 of 3", "one_model": "2"}
+    assert found(*anna, *listed(BERT, (1, "i"))) == {"not_all_alike": "1"}
+
+
+def test_every_user_has_one_whole_list(broken: Broken, frame: Frame) -> None:
+    profiles = frame(USER_PROFILES, *[{"user_key": u} for u in (ANNA, BERT)])
+
+    def found(*rows: dict[str, Any]) -> dict[str, str]:
+        lists = recommendations.by_user(frame(RECOMMENDATIONS, *rows), profiles)
+        return {k.removeprefix("by_user_"): v for k, v in broken(recommendations.suite_by_user(2, 2), lists).items()}
+
+    anna = listed(ANNA, (1, "i"), (2, "j"))
+    assert found(*anna, *listed(BERT, (1, "j"), (2, "i"))) == {}
+    assert found(*anna) == {"has_list": "1 of 2"}
+    assert found(*anna, *listed(BERT, (1, "j"))) == {"is_whole": "1 of 2"}
+    assert found(*anna, *listed(BERT, (1, "j"), (3, "i"))) == {"has_no_gap": "1 of 2"}
+    assert found(*anna, *listed(BERT, (1, "j"), (2, "j"))) == {"has_no_item_twice": "1 of 2"}
+    stranger = found(*anna, *listed(BERT, (1, "j"), (2, "i")), *listed(CLEO, (1, "j"), (2, "i")))
+    assert stranger == {"row_count": "3", "has_profile": "1 of 3"}
+
+
+BUSINESS = settings.load("simulated_shop").business
+SCORED = {
+    "churn_probability": 0.6,
+    "is_at_risk": True,
+    "risk_band": "high",
+    "reasons": ["no purchase for 34 days"],
+    "recency_days": 34.0,
+    "frequency": 2,
+    "monetary": 10.0,
+    "horizon_days": 21,
+    "model_version": "m",
+    "business_date": DAY,
+}
+
+
+def test_band_flag_and_reasons_fit_the_probability(broken: Broken, frame: Frame) -> None:
+    def found(*rows: dict[str, Any]) -> dict[str, str]:
+        users = [{"user_key": f"{n:064x}"} | SCORED | row for n, row in enumerate(rows)]
+        return broken(at_risk_users.suite(BUSINESS.risk_bands, 21, DAY), frame(AT_RISK_USERS, *users))
+
+    edges = [(0.0, "low"), (0.35, "medium"), (0.55, "high"), (0.75, "critical"), (1.0, "critical")]
+    good = [{"churn_probability": p, "risk_band": b, "is_at_risk": p >= 0.55} for p, b in edges]
+    assert found(*good) == {}
+    assert found({}) == {}, "a lone user has no choice of probability"
+    assert found(
+        *good,
+        {"risk_band": "critical"},
+        {"is_at_risk": False},
+        {"reasons": []},
+        {"reasons": ["a", "b", "c", "d"]},
+        {"reasons": ["a", " "]},
+        {"horizon_days": 20},
+        {"business_date": date(2026, 4, 29)},
+        {"model_version": "n"},
+    ) == {
+        "band_fits": "1 of 13",
+        "flag_fits": "1 of 13",
+        "reasons_counted": "2 of 13",
+        "reasons_in_words": "1 of 13",
+        "horizon_is_confs": "1 of 13",
+        "of_this_night": "1 of 13",
+        "one_model": "2",
+    }
+    assert found({}, {}) == {"not_all_alike": "1"}
+
+
+def test_exactly_the_eligible_users_are_scored(broken: Broken, frame: Frame) -> None:
+    def found(scored: list[str], eligible: list[str]) -> dict[str, str]:
+        at_risk = frame(AT_RISK_USERS, *[{"user_key": u} for u in scored])
+        features = frame(USER_FEATURES, *[{"user_key": u} for u in eligible])
+        return broken(at_risk_users.suite_by_user(), at_risk_users.by_user(at_risk, features))
+
+    assert found([ANNA, BERT], [BERT, ANNA]) == {}
+    assert found([ANNA, BERT], [BERT, CLEO, DORA]) == {"by_user_is_scored": "2 of 4", "by_user_is_eligible": "1 of 4"}
+    assert found([], []) == {"by_user_row_count": "0"}
+
+
+BUYER = {
+    "business_date": DAY,
+    "recency_days": 3.5,
+    "frequency": 1,
+    "monetary": 5.0,
+    "recency_score": 5,
+    "frequency_score": 1,
+    "monetary_score": 2,
+    "first_seen_date": date(2026, 4, 1),
+    "last_activity_date": date(2026, 4, 28),
+    "last_purchase_date": date(2026, 4, 27),
+    "active_days_7d": 1,
+    "active_days_30d": 2,
+    "active_days_90d": 2,
+    "top_categories": ["a", "b"],
+    "top_category_shares": [0.6, 0.4],
+}
+SCORES = ("recency_days", "recency_score", "frequency_score", "monetary_score")
+VISITOR = (
+    BUYER | dict.fromkeys((*SCORES, "last_purchase_date", "top_categories", "top_category_shares")) | {"frequency": 0}
+)
+
+
+def test_profiles_tell_rfm_of_buyers_only_and_shares_of_a_whole(broken: Broken, frame: Frame) -> None:
+    def found(*rows: dict[str, Any]) -> dict[str, str]:
+        users = [{"user_key": f"{n:064x}"} | row for n, row in enumerate(rows)]
+        return broken(user_profiles.suite(DAY), frame(USER_PROFILES, *users))
+
+    assert found(BUYER, VISITOR) == {}
+    faults: dict[str, dict[str, Any]] = {
+        "of_this_night": BUYER | {"business_date": date(2026, 4, 29)},
+        "dates_in_order": VISITOR | {"first_seen_date": date(2026, 4, 29)},
+        "purchase_is_activity": BUYER | {"last_purchase_date": date(2026, 4, 29)},
+        "recency_days_for_buyers": BUYER | {"recency_days": None},
+        "recency_score_for_buyers": VISITOR | {"recency_score": 1},
+        "frequency_score_for_buyers": BUYER | {"frequency_score": None},
+        "monetary_score_for_buyers": BUYER | {"monetary_score": None},
+        "frequency_for_buyers": VISITOR | {"frequency": 2},
+        "shares_fit_names": BUYER | {"top_category_shares": [0.6]},
+        "shares_within_one": BUYER | {"top_category_shares": [0.6, 0.6]},
+        "shares_are_shares": BUYER | {"top_category_shares": [1.0, 0.0]},
+    }
+    assert found(BUYER, *faults.values()) == {
+        name: f"1 of {count}" for name, count in zip(faults, (12, 12, 9, 12, 12, 12, 12, 12, 12, 9, 9), strict=True)
+    }
+
+
+def test_every_user_with_events_has_a_profile(broken: Broken, frame: Frame) -> None:
+    def found(profiles: list[str], seen: list[str]) -> dict[str, str]:
+        described = frame(USER_PROFILES, *[{"user_key": u} for u in profiles])
+        events = frame(EVENTS, *[{"user_key": u, "event_id": str(n)} for n, u in enumerate(seen)])
+        return broken(user_profiles.suite_by_user(), user_profiles.by_user(described, events))
+
+    assert found([ANNA, BERT], [ANNA, BERT, ANNA]) == {}
+    assert found([ANNA, CLEO], [ANNA, BERT, ANNA]) == {"by_user_has_profile": "1 of 3", "by_user_has_events": "1 of 3"}
+
+
+MONDAY = date(2026, 4, 6)
+WEEK = {"business_date": DAY, "active_users": 5, "new_users": 2, "buyers": 3, "orders": 4, "conversion_rate": 0.5}
+
+
+def weeks(*starts: date, **more: Any) -> list[dict[str, Any]]:
+    return [WEEK | {"week_start": start, "retained_users": 1, "churn_rate": 0.5} | more for start in starts]
+
+
+def test_weeks_follow_each_other_have_ended_and_add_up(broken: Broken, frame: Frame) -> None:
+    def found(expected: int, *rows: dict[str, Any]) -> dict[str, str]:
+        return broken(retention_metrics.suite(DAY, expected), frame(RETENTION_METRICS, *rows))
+
+    three = [MONDAY + timedelta(weeks=n) for n in range(3)]
+    assert found(3, *weeks(*three)) == {}
+    assert found(0) == {}, "a shop's first days have no whole week"
+    assert found(3, *weeks(three[0], three[2])) == {"weeks_counted": "2", "weeks_without_gap": "1"}
+    bad = [
+        *weeks(three[0] + timedelta(days=1)),
+        *weeks(three[1], new_users=6),
+        *weeks(three[2], orders=2),
+        *weeks(three[2] + timedelta(weeks=1), retained_users=None, business_date=date(2026, 4, 29)),
+    ]
+    found_bad = found(4, *bad)
+    assert found_bad.pop("weeks_without_gap")
+    assert found_bad == {
+        "starts_on_monday": "1 of 4",
+        "has_ended": "1 of 4",
+        "of_this_night": "1 of 4",
+        "parts_within_whole": "1 of 4",
+        "orders_fit_buyers": "1 of 4",
+        "first_week_has_no_before": "1 of 4",
+    }
+
+
+def test_whole_weeks_are_counted_from_the_first_events_monday() -> None:
+    assert retention_metrics.whole_weeks(date(2026, 1, 1), date(2026, 1, 4)) == 0, "Thursday to Saturday"
+    assert retention_metrics.whole_weeks(date(2026, 1, 1), date(2026, 1, 5)) == 1, "Sunday has ended"
+    assert retention_metrics.whole_weeks(date(2026, 1, 5), date(2026, 1, 11)) == 0
+    assert retention_metrics.whole_weeks(date(2026, 5, 4), date(2026, 5, 1)) == 0
+
+
+def test_features_nest_and_tonight_is_whole(broken: Broken, frame: Frame) -> None:
+    user = dict.fromkeys(USER_FEATURES.names, 1.0) | {"as_of": AS_OF, "user_key": ANNA, "days_since_activity": 1.0}
+    past = user | {"as_of": date(2026, 4, 1)}
+
+    def found(users: int, *rows: dict[str, Any]) -> dict[str, str]:
+        return broken(user_features.suite(AS_OF, users), frame(USER_FEATURES, *rows))
+
+    assert found(1, user, past) == {}
+    assert found(3, user, past, user | {"user_key": BERT, "as_of": date(2026, 5, 2)}) == {
+        "not_of_the_future": "1 of 3",
+        "tonight_is_whole": "1",
+    }
+    bad = [user | {"user_key": BERT, "orders_14d": 2.0}, user | {"user_key": CLEO, "recency_days": 0.5}]
+    assert found(3, user, *bad) == {"windows_nest": "1 of 3", "recency_fits": "1 of 3"}
+
+
+def test_items_are_seen_in_order_and_before_the_nights_end(broken: Broken, frame: Frame) -> None:
+    item = {"as_of": AS_OF, "item_id": "i", "is_durable": False, "first_seen_date": DAY, "last_seen_date": DAY}
+    item |= dict.fromkeys(("views_28d", "carts_28d", "buyers_28d", "purchases_28d"), 1)
+
+    def found(*rows: dict[str, Any]) -> dict[str, str]:
+        return broken(item_features.suite(AS_OF), frame(ITEM_FEATURES, *rows))
+
+    assert found(item) == {}
+    assert found(
+        item,
+        item | {"item_id": "j", "last_seen_date": AS_OF},
+        item | {"item_id": "k", "first_seen_date": AS_OF},
+        item | {"item_id": "l", "as_of": DAY, "first_seen_date": date(2026, 4, 1), "last_seen_date": date(2026, 4, 1)},
+        item | {"item_id": "m", "buyers_28d": 2},
+    ) == {"dates_in_order": "2 of 5", "of_this_night": "1 of 5", "buyers_have_purchases": "1 of 5"}

@@ -1,0 +1,124 @@
+"""Validation of a night's outputs: tables that fit each other pass, contracts included; one that does not is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from jobs.publish import validate_outputs
+from rekindle import quality, settings
+from rekindle.cli import DataRefused
+from rekindle.contract import Table
+from rekindle.gate import gate
+from schemas.at_risk_users import AT_RISK_USERS
+from schemas.events import EVENTS
+from schemas.item_features import ITEM_FEATURES
+from schemas.recommendations import RECOMMENDATIONS
+from schemas.retention_metrics import RETENTION_METRICS
+from schemas.user_features import USER_FEATURES
+from schemas.user_profiles import USER_PROFILES
+
+RUN = "r" + "1" * 16
+DAY, AS_OF = date(2026, 1, 5), date(2026, 1, 6)  # the shop opened on Thursday: one whole week
+FIRST = date(2026, 1, 1)
+BUYER, VISITOR = "a" * 64, "b" * 64
+ITEMS = ("i", "j")  # fewer than a list has places
+
+
+def neutral(table: Table, **given: Any) -> dict[str, Any]:
+    """A row that the contract allows: null where it may be, else the least legal value."""
+    plain = {
+        "string": "words",
+        "boolean": False,
+        "date": DAY,
+        "timestamp": datetime(2026, 1, 1, 12, tzinfo=UTC),
+    }
+    row: dict[str, Any] = {}
+    for c in table.columns:
+        if c.nullable:
+            row[c.name] = None
+        elif c.type in plain:
+            row[c.name] = c.allowed[0] if c.allowed else plain[c.type]
+        else:
+            row[c.name] = float(c.minimum or 0) if c.type == "double" else int(c.minimum or 0)
+    return row | given
+
+
+def night() -> dict[Table, list[dict[str, Any]]]:
+    """A shop with a buyer, a visitor and two items on its fifth day."""
+    seen = {"first_seen_date": FIRST, "last_activity_date": FIRST}
+    scores = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5)
+    features = {"days_since_activity": 4.5, "tenure_days": 4.5}
+    return {
+        EVENTS: [
+            neutral(EVENTS, event_id=u, user_key=u, event_date=FIRST, landing_date=FIRST) for u in (BUYER, VISITOR)
+        ],
+        USER_FEATURES: [
+            neutral(USER_FEATURES, as_of=AS_OF, user_key=BUYER, frequency=1.0, recency_days=4.5, **features),
+            neutral(USER_FEATURES, as_of=AS_OF, user_key=VISITOR, **features),
+        ],
+        ITEM_FEATURES: [
+            neutral(ITEM_FEATURES, as_of=AS_OF, item_id=i, first_seen_date=FIRST, last_seen_date=FIRST) for i in ITEMS
+        ],
+        USER_PROFILES: [
+            neutral(USER_PROFILES, user_key=BUYER, frequency=1, recency_days=4.5, last_purchase_date=FIRST, **scores, **seen),
+            neutral(USER_PROFILES, user_key=VISITOR, **seen),
+        ],
+        RETENTION_METRICS: [
+            neutral(RETENTION_METRICS, week_start=date(2025, 12, 29), active_users=2, new_users=2, buyers=1, orders=1)
+        ],
+        RECOMMENDATIONS: [
+            neutral(RECOMMENDATIONS, user_key=user, rank=rank, item_id=item)
+            for user, items in ((BUYER, ITEMS), (VISITOR, ITEMS[::-1]))
+            for rank, item in enumerate(items, 1)
+        ],
+        AT_RISK_USERS: [
+            neutral(
+                AT_RISK_USERS, user_key=BUYER, churn_probability=0.9, is_at_risk=True, risk_band="critical",
+                reasons=["no purchase for 4 days"], horizon_days=21, frequency=1,
+            )
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def verdict(frame: Callable[..., Any]) -> Callable[..., Any]:
+    """`verdict(tables)`: what the gate says of these tables by what they hold."""
+    shop = settings.load("simulated_shop")
+
+    def run(tables: dict[Table, list[dict[str, Any]]]) -> Any:
+        frames = {t.name: frame(t, *rows) for t, rows in tables.items()}
+        rows = {t.name: len(rows) for t, rows in tables.items()}
+        batches = validate_outputs.batches(frames, rows, shop.source, shop.business, DAY, AS_OF)
+        return gate(quality.declared(batches, RUN), quality.evaluate(batches, RUN))
+
+    return run
+
+
+def test_tables_that_fit_each_other_pass(verdict: Callable[..., Any]) -> None:
+    found = verdict(night())
+    assert found.failed == ()
+    assert found.not_run == ()
+    assert found.passed
+    assert found.warnings == ()
+
+
+def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict: Callable[..., Any]) -> None:
+    tables = night()
+    tables[RECOMMENDATIONS].pop()  # the visitor's list lacks rank 2
+    tables[AT_RISK_USERS][0]["user_key"] = VISITOR  # who never bought
+    tables[EVENTS].append(tables[EVENTS][0] | {"event_id": "c", "user_key": "c" * 64})
+    tables[RETENTION_METRICS][0]["churn_rate"] = 1.5
+    with pytest.raises(DataRefused) as refused:
+        quality.settle(verdict(tables))
+    assert set(str(refused.value).splitlines()) == {
+        "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
+        "table at_risk_users: eligible users without a score: expected 0 rows, found 1 of 1",
+        "table at_risk_users: scored users who are not eligible: expected 0 rows, found 1 of 1",
+        "table user_profiles: users with events but without a profile: expected 0 rows, found 1 of 3",
+        "table retention_metrics: rows whose churn_rate is outside 0 to 1 or not a number: expected 0 rows, found 1 of 1",
+        "table retention_metrics: weeks with a churn rate but without retained users: expected 0 rows, found 1 of 1",
+    }
