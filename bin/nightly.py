@@ -24,8 +24,10 @@ from rekindle.ledger import Ledger
 ROOT = settings.ROOT
 # How a job says in its log that it is done (rekindle/cli.py), and that it was refused or failed.
 DONE = re.compile(r"INFO (\w+) done source=\S+ date=\S+ run=\S+ seconds=([\d.]+)")
-OPENED = re.compile(r"INFO preflight_landing run=(r[0-9a-f]{16}) files=(\d+) lines=(\d+) .*status=(.*)$")
+OPENED = re.compile(r"INFO preflight_landing run=(r[0-9a-f]{16}) files=(\d+) lines=(\d+) .*status=(already \w+|\w+)")
 FAULT = re.compile(r"(?:WARNING preflight_landing refused|(?:ERROR|WARNING preflight_landing no file)) ?.*")
+# What Airflow adds around a job's line.
+NOISE = re.compile(r"""\s*(\[\S*\] )?loc=\S+$|", "log_url".*$""")
 STAGES = (
     "land_simulated_day", "preflight_landing", "clean_events", "validate_events", "build_features",
     "train_recommender", "train_churn", "judge_models", "recommend_items", "score_churn", "validate_outputs",
@@ -130,7 +132,7 @@ def show(line: str, console: Console, faults: list[str]) -> None:
     elif done:
         console.print(f"  {done[1]:24}{float(done[2]):7.1f} s")
     elif fault:
-        faults.append(fault[0].strip())
+        faults.append(NOISE.sub("", fault[0]).strip())
 
 
 def closing(loaded: settings.Settings, day: date, console: Console) -> None:

@@ -79,8 +79,8 @@ def suite_by_user() -> Suite:
         AT_RISK_USERS.name,
         (
             row_count(1, what="users eligible or scored"),
-            always("is_scored", "eligible users without a score", F.col("is_scored")),
-            always("is_eligible", "scored users who are not eligible", F.col("is_eligible")),
+            always("is_scored", "eligible users without a score", F.col("is_scored"), where=F.col("is_eligible")),
+            always("is_eligible", "scored users who are not eligible", F.col("is_eligible"), where=F.col("is_scored")),
         ),
         part="by_user",
     )

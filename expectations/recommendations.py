@@ -61,8 +61,8 @@ def suite_by_user(users: int, length: int) -> Suite:
         (
             row_count(users, users, "users with a profile or a list"),
             # The CRM looks every known user up; a missing list is an empty e-mail.
-            always("has_list", "users of user_profiles without a list", listed),
-            always("has_profile", "users with a list who are not in user_profiles", F.col("has_profile")),
+            always("has_list", "users of user_profiles without a list", listed, where=F.col("has_profile")),
+            always("has_profile", "users with a list who are not in user_profiles", F.col("has_profile"), where=listed),
             always("is_whole", f"users whose list has not {length} items", F.col("rows") == length, where=listed),
             always(
                 "has_no_gap",

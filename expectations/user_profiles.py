@@ -82,8 +82,15 @@ def suite_by_user() -> Suite:
         USER_PROFILES.name,
         (
             row_count(1, what="users with events or a profile"),
-            always("has_profile", "users with events but without a profile", F.col("has_profile")),
-            always("has_events", "users with a profile but without events", F.col("has_events")),
+            always(
+                "has_profile",
+                "users with events but without a profile",
+                F.col("has_profile"),
+                where=F.col("has_events"),
+            ),
+            always(
+                "has_events", "users with a profile but without events", F.col("has_events"), where=F.col("has_profile")
+            ),
         ),
         part="by_user",
     )

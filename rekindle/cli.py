@@ -14,22 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from rekindle import embedded, identity, settings, spark_conf, warehouse
+from rekindle import embedded, gate, identity, settings, spark_conf, warehouse
 from rekindle.ledger import Ledger, LedgerError, Run
+from rekindle.refusals import DataRefused, UsageError
 from rekindle.settings import Settings, Source
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-DONE, USAGE, REFUSED, TEMPORARY = 0, 2, 3, 75
+__all__ = ["Context", "DataRefused", "UsageError", "main"]
 
-
-class DataRefused(Exception):
-    """The data must not go on: the message names table, check, what was expected, what was found, how many rows."""
-
-
-class UsageError(Exception):
-    """The command line does not fit: one line that says what would."""
+DONE, FAULT, USAGE, REFUSED, TEMPORARY = 0, 1, 2, 3, 75
 
 
 @dataclass(frozen=True)
@@ -126,6 +121,9 @@ def main(run: Callable[[Context], None], name: str, spark: bool = True) -> None:
     except (DataRefused, LedgerError) as error:
         log.error("refused: %s", error)
         sys.exit(REFUSED)
+    except gate.ChecksNotRun as error:
+        log.error("the checks did not run, so nothing is known of the data: %s", error)
+        sys.exit(FAULT)
     except (psycopg.OperationalError, embedded.EmbeddedError) as error:
         log.error("temporary: the warehouse did not answer: %s", " ".join(str(error).split()))
         sys.exit(TEMPORARY)

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rekindle.refusals import DataRefused
+
 Severity = Literal["critical", "warning"]
+SHOWN_FAILURES = 10
+
+
+class ChecksNotRun(Exception):
+    """Checks raised, or did not run on this run's data: nothing is known of the data, and nothing passes."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,23 @@ def gate(declared: Sequence[Declared], results: Sequence[Result]) -> Verdict:
         f"table {table}: check {check_id}: it was evaluated but nobody declared it" for table, check_id in found
     ]
     return Verdict(tuple(failed), tuple(not_run), tuple(warnings))
+
+
+def settle(verdict: Verdict) -> None:
+    """Return if the verdict lets the tables pass.
+
+    Raises:
+        DataRefused: critical checks failed; one line for each, at most ten.
+        ChecksNotRun: none failed, but some did not run on this run's data, so that nothing is known.
+    """
+    if verdict.failed:
+        lines = list(verdict.failed[:SHOWN_FAILURES])
+        more = len(verdict.failed) - len(lines)
+        raise DataRefused(
+            "\n".join([*lines, *([f"and {more} more critical checks"] if more else []), *verdict.not_run])
+        )
+    if verdict.not_run:
+        raise ChecksNotRun("\n".join(verdict.not_run))
 
 
 def _fault(check: Declared, result: Result) -> str | None:

@@ -94,7 +94,7 @@ def follow(
     spark.sql(f"ALTER TABLE {name} CREATE OR REPLACE TAG {tag} AS OF VERSION {snapshot_id} RETAIN {keep_days} DAYS")
     main = loaded.currentSnapshot()
     moved = main is None or _is_ancestor(loaded, main.snapshotId(), snapshot_id)
-    if moved:
+    if moved and (main is None or int(main.snapshotId()) != snapshot_id):  # a retry finds main there already
         spark.sql(f"CALL {CATALOG}.system.fast_forward('{source}.{table.name}', 'main', '{branch}')")
     spark.sql(f"ALTER TABLE {name} DROP BRANCH IF EXISTS {branch}")
     return moved

@@ -80,9 +80,10 @@ def take(path: Path, bronze: Path) -> Taken:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise RefusedFile("link" if path.is_symlink() else "unreadable", f"{error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # asked first: Python opens no stream on a folder
+        os.close(descriptor)
+        raise RefusedFile("not_a_file", "expected a regular file")
     with os.fdopen(descriptor, "rb") as source:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RefusedFile("not_a_file", "expected a regular file")
         bronze.mkdir(parents=True, exist_ok=True)
         part = bronze / f".part-{os.getpid()}"
         try:
@@ -147,11 +148,13 @@ def _decompressed(raw: IO[bytes]) -> IO[bytes]:
 
 def _lines(stream: IO[bytes]) -> Iterator[Line]:
     number, offset = 0, 0
-    # One byte over the limit plus the line end tells a line that just fits from one that is too long.
-    while piece := stream.readline(MAX_LINE_BYTES + 2):
+    # One byte over the limit plus the line end tells a line that just fits from one that is too long; the first may
+    # carry a byte order mark, which does not count.
+    longest = MAX_LINE_BYTES + len(BYTE_ORDER_MARK) + 2
+    while piece := stream.readline(longest):
         number += 1
         size, kept = len(piece), piece.removesuffix(b"\n")
-        while not piece.endswith(b"\n") and (piece := stream.readline(MAX_LINE_BYTES + 2)):
+        while not piece.endswith(b"\n") and (piece := stream.readline(longest)):
             size += len(piece)
         if number == 1:
             kept = kept.removeprefix(BYTE_ORDER_MARK)

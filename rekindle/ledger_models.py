@@ -20,11 +20,16 @@ class ModelLedger(Access):
 
     @repeatable
     def add_model(self, model: Model) -> None:
-        """Register a model; the same digest again changes nothing (same work, same model)."""
+        """Register a model; the same digest trained again is the same model, offered anew by the later run.
+
+        A champion stays champion.
+        """
         with self._connect() as conn:
             conn.execute(
                 f"INSERT INTO ops.models ({MODEL}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
-                " ON CONFLICT (source, kind, digest) DO NOTHING",
+                " ON CONFLICT (source, kind, digest) DO UPDATE SET path = excluded.path, metrics = excluded.metrics,"
+                " trained_through = excluded.trained_through, run_id = excluded.run_id,"
+                " status = CASE ops.models.status WHEN 'champion' THEN 'champion' ELSE excluded.status END",
                 [
                     *(model.source, model.kind, model.digest, model.path, Jsonb(model.metrics)),
                     *(model.trained_through, model.run_id, model.status, model.method),

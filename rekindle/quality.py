@@ -34,15 +34,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from rekindle import lake
-from rekindle.cli import Context, DataRefused
+from rekindle.cli import Context
 from rekindle.contract import Table
-from rekindle.gate import Declared, Result, Severity, Verdict, gate
+from rekindle.gate import Declared, Result, Severity, gate, settle
 from rekindle.ledger import CheckRecord
 
 __all__ = [
     "Batch",
     "Check",
-    "ChecksNotRun",
     "Figure",
     "RowCheck",
     "Suite",
@@ -52,7 +51,6 @@ __all__ = [
     "evaluate",
     "examine",
     "row_count",
-    "settle",
     "suite_for",
 ]
 
@@ -60,15 +58,10 @@ __all__ = [
 FINITE = 1.7976931348623157e308
 # The form of `rekindle.identity.pseudonym`: a raw user id that slipped into a table does not have it.
 PSEUDONYM = "^[0-9a-f]{64}$"
-SHOWN_FAILURES = 10
 # Counts only. BASIC has them; its sample of offending values is what `_Counting` and this leave out.
 RESULT_FORMAT = {"result_format": "BASIC", "exclude_unexpected_values": True}
 # Pictures of a guided tour that our pages do not show: 2 of each site's 4 MB.
 TOUR = ("glossary_scroller.gif", "iterative-dev-loop.png", "validation_failed_unexpected_values.gif")
-
-
-class ChecksNotRun(Exception):
-    """Checks raised, or did not run on this run's data: nothing is known of the data, and nothing passes."""
 
 
 class _Counting(ColumnMapExpectation):
@@ -428,23 +421,6 @@ def _write_pages(context: Any, folder: Path) -> None:
 
 
 # ---------------------------------------------------------------------- what a stage does
-
-
-def settle(verdict: Verdict) -> None:
-    """Return if the verdict lets the tables pass.
-
-    Raises:
-        DataRefused: critical checks failed; one line for each, at most ten.
-        ChecksNotRun: none failed, but some did not run on this run's data, so that nothing is known.
-    """
-    if verdict.failed:
-        lines = list(verdict.failed[:SHOWN_FAILURES])
-        more = len(verdict.failed) - len(lines)
-        raise DataRefused(
-            "\n".join([*lines, *([f"and {more} more critical checks"] if more else []), *verdict.not_run])
-        )
-    if verdict.not_run:
-        raise ChecksNotRun("\n".join(verdict.not_run))
 
 
 def examine(context: Context, stage: str, batches: Sequence[Batch]) -> None:

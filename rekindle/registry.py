@@ -87,15 +87,26 @@ def digest_of(files: Mapping[str, bytes]) -> str:
     return whole.hexdigest()[:16]
 
 
-def save(artefacts: Path, files: Mapping[str, bytes]) -> str:
-    """Store the files under their digest and return it; an artefact that is already there stays as it is.
+def _model_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {k: v for k, v in files.items() if k != RECORD and not k.endswith(".png") and not k.startswith(".")}
 
-    The record is kept beside the model and is not part of its digest: the same model judged twice is one model.
+
+def save(artefacts: Path, files: Mapping[str, bytes]) -> str:
+    """Store the files under their digest and return it; an artefact that is already there and whole stays.
+
+    Record and pictures are kept beside the model and are no part of its digest: the same model judged twice is one
+    model, with what was last found of it. An artefact whose content no longer fits its digest is replaced.
     """
-    digest = digest_of({k: v for k, v in files.items() if k != RECORD and not k.endswith(".png")})
+    digest = digest_of(_model_files(files))
     target = artefacts / digest
     if target.exists():
-        return digest
+        if digest_of(_model_files({p.name: p.read_bytes() for p in target.iterdir()})) == digest:
+            for name in files.keys() - _model_files(files).keys():
+                part = target / f".part-{name}"
+                part.write_bytes(files[name])
+                part.replace(target / name)
+            return digest
+        shutil.rmtree(target)
     part = artefacts / f".part-{digest}-{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -120,7 +131,7 @@ def load(artefacts: Path, digest: str) -> dict[str, bytes]:
     if not folder.is_dir():
         raise RegistryError(f"model {digest}: no artefact in {artefacts}; restore it or train anew (retrain)")
     every = {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
-    found = digest_of({k: v for k, v in every.items() if k != RECORD and not k.endswith(".png")})
+    found = digest_of(_model_files(every))
     if found != digest:
         raise RegistryError(f"model {digest}: its files have digest {found}; restore them or train anew (retrain)")
     return every

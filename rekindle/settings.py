@@ -307,14 +307,20 @@ def home() -> Path:
     return Path(os.environ.get("REKINDLE_HOME") or ROOT / "var").resolve()
 
 
+def conf_folder(root: Path = ROOT) -> Path:
+    """The folder of conf files: REKINDLE_CONF, where an installation keeps its own, else conf/ beside the code."""
+    own = os.environ.get("REKINDLE_CONF")
+    return Path(own).resolve() if own and root == ROOT else root / "conf"
+
+
 def source_names(root: Path = ROOT) -> list[str]:
     """The sources there is a mapping for."""
-    return sorted(p.stem for p in (root / "conf/sources").glob("*.yaml"))
+    return sorted(p.stem for p in (conf_folder(root) / "sources").glob("*.yaml"))
 
 
 def environment_names(root: Path = ROOT) -> list[str]:
     """The environments there is a conf for."""
-    return sorted(p.stem for p in (root / "conf/environments").glob("*.yaml"))
+    return sorted(p.stem for p in (conf_folder(root) / "environments").glob("*.yaml"))
 
 
 def load_environment(name: str = "local", root: Path = ROOT) -> Environment:
@@ -323,7 +329,7 @@ def load_environment(name: str = "local", root: Path = ROOT) -> Environment:
     Raises:
         SettingsError: there is none, or its file is not legal.
     """
-    path = _choice("environment", name, root / "conf/environments")
+    path = _choice("environment", name, conf_folder(root) / "environments")
     text = path.read_text(encoding="utf-8").replace("{home}", str(home()))
     return Environment.model_validate(_parsed(path, text, Environment))
 
@@ -334,8 +340,8 @@ def load(source: str, environment: str = "local", root: Path = ROOT) -> Settings
     Raises:
         SettingsError: an unknown source or environment, an unknown key, a value that is not legal.
     """
-    path = _choice("source", source, root / "conf/sources")
-    business = root / "conf/business.yaml"
+    path = _choice("source", source, conf_folder(root) / "sources")
+    business = conf_folder(root) / "business.yaml"
     return Settings(
         root=root,
         home=home(),

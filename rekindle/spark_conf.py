@@ -43,6 +43,28 @@ def jars(home: Path) -> list[Path]:
     return sorted((home / "jars").glob("*.jar"))
 
 
+def class_archive(home: Path) -> Path:
+    """The JVM's archive of loaded classes, as `make setup` made it for this machine's Java and jars."""
+    return home / "jars" / "classes.jsa"
+
+
+def driver_options(environment: settings.Environment, home: Path) -> dict[str, str]:
+    """What starts a driver in the submitting process sooner.
+
+    Of a night's eight drivers each loaded 15,000 classes for seconds of work: with the archive a scoring job took 13 s
+    of processor time instead of 23 s. Archived are classes of the class path only, so the lake's jars are on it.
+    """
+    if environment.spark.deploy_mode != "client":
+        return {}
+    options = [environment.spark.conf.get("spark.driver.extraJavaOptions", "")]
+    if class_archive(home).exists():
+        options.append(f"-XX:SharedArchiveFile={class_archive(home)}")
+    return {
+        "spark.driver.extraClassPath": ":".join(str(j) for j in jars(home)),
+        "spark.driver.extraJavaOptions": " ".join(o for o in options if o),
+    }
+
+
 def conf(environment: settings.Environment, root: Path = settings.ROOT) -> dict[str, str]:
     """Every Spark setting of the environment. Secrets are not among them: the session reads them from files.
 
@@ -62,7 +84,7 @@ def conf(environment: settings.Environment, root: Path = settings.ROOT) -> dict[
     }
     if environment.lake.user:
         lake[f"spark.sql.catalog.{CATALOG}.jdbc.user"] = environment.lake.user
-    return DEFAULTS | environment.spark.conf | lake | REQUIRED
+    return DEFAULTS | environment.spark.conf | driver_options(environment, settings.home()) | lake | REQUIRED
 
 
 def arguments(environment: settings.Environment) -> list[str]:

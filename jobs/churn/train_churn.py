@@ -310,6 +310,25 @@ def offer(context: Context, model: ChurnModel, record: registry.Record, pictures
     return digest
 
 
+def champion_margins(context: Context, judging: Slice) -> dict[str, tuple[str, NDArray[np.float64]]]:
+    """The champion's method and margins on the judging slice, by its digest; empty without a champion.
+
+    A champion whose artefact is damaged is left out with an error in the log: judging then keeps it or falls back,
+    and training, the way to a whole one, goes on.
+    """
+    champion = context.ledger.champion(context.source.name, "churn")
+    if champion is None:
+        return {}
+    try:
+        files = registry.load(context.settings.environment.lake.artefacts, champion.digest)
+        serving = churn_models.from_files(files)
+    except (registry.RegistryError, churn_models.ChurnModelError) as error:
+        context.detail["champion_not_compared"] = str(error)
+        context.log.error("champion not compared: %s", error)
+        return {}
+    return {champion.digest: (serving.method, serving.margins(judging.frame))}
+
+
 def run(context: Context) -> None:
     """Train and offer; with too little to learn from, a champion that exists goes on serving.
 
@@ -358,12 +377,7 @@ def train(context: Context) -> None:
     made = fit(found, counts, cuts, context)
     found.unpersist()
 
-    against: dict[str, tuple[str, NDArray[np.float64]]] = {}
-    champion = context.ledger.champion(source.name, "churn")
-    if champion is not None:
-        files = registry.load(context.settings.environment.lake.artefacts, champion.digest)
-        serving = churn_models.from_files(files)
-        against[champion.digest] = (serving.method, serving.margins(made.judging.frame))
+    against = champion_margins(context, made.judging)
     regret = counts[cuts.calibration].regret
     known = {} if regret is None else {"regret_rate": regret}
     versions = context.ledger.tables(context.run_id)

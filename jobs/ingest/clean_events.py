@@ -43,9 +43,14 @@ def parse(landed: DataFrame, log_format: LogFormat) -> DataFrame:
     text = F.col("value").cast("string")
     fields = ", ".join(f"`{name}` string" for name in log_format.fields)
     if log_format.kind == "json_lines":
-        # An array of exactly one object: two objects on a line, or a cut one, are null and not half-read.
-        objects = F.from_json(F.concat(F.lit("["), text, F.lit("]")), f"array<struct<{fields}>>")
-        told = F.when(F.size(objects) == 1, objects[0])
+        # A list of exactly one object, and the parser must reach what stands behind it: two objects on a line, or a
+        # cut one, are null and not half-read (Spark does not look at what follows a complete value).
+        whole = F.from_json(
+            F.concat(F.lit('{"lines":['), text, F.lit('],"end":true}')),
+            f"lines array<struct<{fields}>>, end boolean",
+            {"mode": "PERMISSIVE"},  # any option keeps Spark from parsing once for each of the two fields
+        )
+        told = F.when((F.size(whole["lines"]) == 1) & whole["end"], whole["lines"][0])
     else:
         # Ragged rows fill the column of corrupt records; a line's last \r belongs to its end, not to its field.
         row = F.from_csv(
@@ -79,6 +84,7 @@ def canonical(parsed: DataFrame, source: Source) -> DataFrame:
     repairs = F.concat_ws(",", *[F.when(F.expr(r.when), F.lit(r.id)) for r in mapping.repairs])
     as_text = ("user_id", "item_id", "title", "category", "order_id", "text", "session_id")
     as_number = ("quantity", "unit_price", "stars")
+    blank = F.lit(" \t\r\n")  # SQL's own trim takes spaces only, and a tab is no user
     return parsed.select(
         *LINEAGE,
         "unreadable",
@@ -88,7 +94,7 @@ def canonical(parsed: DataFrame, source: Source) -> DataFrame:
         F.to_date(F.from_utc_timestamp(instant, source.time_zone)).alias("event_date"),
         event_type.alias("event_type"),
         F.nullif(repairs, F.lit("")).alias("repairs"),
-        *[F.nullif(F.expr(getattr(mapping, c)).cast("string"), F.lit("")).alias(c) for c in as_text],
+        *[F.nullif(F.btrim(F.expr(getattr(mapping, c)).cast("string"), blank), F.lit("")).alias(c) for c in as_text],
         *[F.expr(getattr(mapping, c)).cast("double").alias(c) for c in as_number],
     )
 

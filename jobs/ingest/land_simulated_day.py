@@ -36,7 +36,7 @@ from rekindle.methods.shop_simulation import (
     save_world,
     stream,
 )
-from rekindle.settings import ROOT, SettingsError, digest_of_code
+from rekindle.settings import ROOT, SettingsError, conf_folder, digest_of_code
 
 SOURCE = "simulated_shop"
 CONF = Path("conf/simulation.yaml")
@@ -236,7 +236,7 @@ def run(context: Context) -> None:
     if not source.simulated:
         context.log.info("nothing to do: source=%s is not simulated", source.name)
         return
-    conf = read_conf(context.settings.root / CONF)
+    conf = read_conf(conf_folder() / "simulation.yaml")
     if (conf.first_day, conf.time_zone) != (source.first_date, source.time_zone):
         raise SettingsError(
             f"{CONF} has first_day {conf.first_day} and time_zone {conf.time_zone}, "

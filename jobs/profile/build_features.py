@@ -7,7 +7,7 @@ Writes  user_features, item_features, user_profiles, retention_metrics
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -195,7 +195,8 @@ def top_categories(events: DataFrame, as_of: date, weights: dict[str, float]) ->
         .agg(F.sum(weight).alias("weight"))
         .withColumns(
             {
-                "share": (F.col("weight") / F.sum("weight").over(per_user)).cast("double"),
+                # Doubles of exact sums: a decimal quotient keeps six digits, and three rounded up add up to more than 1.
+                "share": F.col("weight").cast("double") / F.sum("weight").over(per_user).cast("double"),
                 "place": F.row_number().over(ranked),
             }
         )
@@ -285,8 +286,9 @@ def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> Da
         F.count_if((F.col("orders_before") < 2) & (F.col("orders_so_far") >= 2)).alias("new_repeaters"),
     )
     # One row a week from here on, so windows over all of them are small; a week without events is a week too.
-    calendar = sums.agg(F.min("week_start").alias("low"), F.lit(as_of).alias("high")).select(
-        F.explode(F.sequence("low", F.date_sub("high", 7), F.expr("interval 7 days"))).alias("week_start")
+    whole_weeks = F.expr("CASE WHEN low <= high THEN sequence(low, high, interval 7 days) END")
+    calendar = sums.agg(F.min("week_start").alias("low"), F.lit(as_of - timedelta(days=7)).alias("high")).select(
+        F.explode(whole_weeks).alias("week_start")
     )
     weeks = calendar.join(sums, "week_start", "left").fillna(0)
     in_order = Window.partitionBy(F.lit(1)).orderBy("week_start")
@@ -310,6 +312,24 @@ def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> Da
     )
 
 
+def past_cutoffs(context: Context, as_of: date) -> tuple[date, ...]:
+    """The cut-offs that training the churn model needs; none where the log is too short (train_churn says so)."""
+    churn = context.source.churn
+    try:
+        return cutoffs.plan(
+            as_of,
+            context.source.first_date,
+            churn.horizon_days,
+            churn.gap_days,
+            churn.history_days,
+            churn.cutoff_step_days,
+            churn.training_cutoffs,
+        ).all
+    except cutoffs.TooLittleHistory as error:
+        context.log.warning("no past cut-offs: %s", error)
+        return ()
+
+
 def run(context: Context) -> None:
     """Write tonight's descriptions, with past cut-offs of the users when training is due."""
     source, settings = context.source, context.settings
@@ -317,16 +337,7 @@ def run(context: Context) -> None:
     events = night.read(context, EVENTS).persist()
     as_ofs = [as_of]
     if context.this_run.plan["train"]:
-        churn = source.churn
-        as_ofs += cutoffs.plan(
-            as_of,
-            source.first_date,
-            churn.horizon_days,
-            churn.gap_days,
-            churn.history_days,
-            churn.cutoff_step_days,
-            churn.training_cutoffs,
-        ).all
+        as_ofs += past_cutoffs(context, as_of)
     night.store(context, USER_FEATURES, user_features(events, as_ofs, source.time_zone))
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
     night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))

@@ -12,7 +12,7 @@ from jobs.publish import validate_outputs
 from rekindle import quality, settings
 from rekindle.cli import DataRefused
 from rekindle.contract import Table
-from rekindle.gate import gate
+from rekindle.gate import gate, settle
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
 from schemas.item_features import ITEM_FEATURES
@@ -50,7 +50,7 @@ def neutral(table: Table, **given: Any) -> dict[str, Any]:
 def night() -> dict[Table, list[dict[str, Any]]]:
     """A shop with a buyer, a visitor and two items on its fifth day."""
     seen = {"first_seen_date": FIRST, "last_activity_date": FIRST}
-    scores = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5)
+    bought = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5) | {"last_purchase_date": FIRST}
     features = {"days_since_activity": 4.5, "tenure_days": 4.5}
     return {
         EVENTS: [
@@ -64,7 +64,7 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(ITEM_FEATURES, as_of=AS_OF, item_id=i, first_seen_date=FIRST, last_seen_date=FIRST) for i in ITEMS
         ],
         USER_PROFILES: [
-            neutral(USER_PROFILES, user_key=BUYER, frequency=1, recency_days=4.5, last_purchase_date=FIRST, **scores, **seen),
+            neutral(USER_PROFILES, user_key=BUYER, frequency=1, recency_days=4.5, **bought, **seen),
             neutral(USER_PROFILES, user_key=VISITOR, **seen),
         ],
         RETENTION_METRICS: [
@@ -112,13 +112,14 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[AT_RISK_USERS][0]["user_key"] = VISITOR  # who never bought
     tables[EVENTS].append(tables[EVENTS][0] | {"event_id": "c", "user_key": "c" * 64})
     tables[RETENTION_METRICS][0]["churn_rate"] = 1.5
+    weeks = "table retention_metrics:"
     with pytest.raises(DataRefused) as refused:
-        quality.settle(verdict(tables))
+        settle(verdict(tables))
     assert set(str(refused.value).splitlines()) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
         "table at_risk_users: eligible users without a score: expected 0 rows, found 1 of 1",
         "table at_risk_users: scored users who are not eligible: expected 0 rows, found 1 of 1",
         "table user_profiles: users with events but without a profile: expected 0 rows, found 1 of 3",
-        "table retention_metrics: rows whose churn_rate is outside 0 to 1 or not a number: expected 0 rows, found 1 of 1",
-        "table retention_metrics: weeks with a churn rate but without retained users: expected 0 rows, found 1 of 1",
+        f"{weeks} rows whose churn_rate is outside 0 to 1 or not a number: expected 0 rows, found 1 of 1",
+        f"{weeks} weeks with a churn rate but without retained users: expected 0 rows, found 1 of 1",
     }

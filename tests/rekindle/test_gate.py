@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from rekindle.cli import DataRefused
-from rekindle.gate import Declared, Result, Verdict, gate
+from rekindle.gate import ChecksNotRun, Declared, Result, Verdict, gate, settle
 
 RUN, OTHER = "r" + "1" * 16, "r" + "2" * 16
 PRICE = Declared("events", "price_given", "critical", RUN, 2410)
@@ -81,8 +81,6 @@ def test_one_failure_among_two_results_of_a_check_fails_it() -> None:
 
 
 def test_a_refusal_shows_ten_failures_a_line_each_and_counts_the_rest() -> None:
-    from rekindle.quality import settle
-
     with pytest.raises(DataRefused) as refused:
         settle(Verdict(tuple(f"failure {n}" for n in range(13)), (), ()))
     lines = str(refused.value).splitlines()
@@ -90,7 +88,5 @@ def test_a_refusal_shows_ten_failures_a_line_each_and_counts_the_rest() -> None:
 
 
 def test_checks_that_did_not_run_are_a_fault_of_ours_and_not_of_the_data() -> None:
-    from rekindle.quality import ChecksNotRun, settle
-
     with pytest.raises(ChecksNotRun, match="it raised"):
         settle(Verdict((), ("table events: check row_count: it raised",), ()))

@@ -1,0 +1,84 @@
+"""The mapping of UCI Online Retail gives every line of real day files the fate that pandas counts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pandas
+import pytest
+
+from jobs.ingest.clean_events import count_fates, unbalanced
+from rekindle.contract import conform
+from rekindle.settings import ROOT
+from schemas.events import EVENTS
+from tests.ingest.conftest import Shop
+
+FOLDER = ROOT.parent / "shared/data/online-retail"
+DAYS = (date(2010, 12, 1), date(2010, 12, 5), date(2011, 2, 6), date(2011, 8, 31))
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the Online Retail day files do not lie beside the clone")
+
+
+@pytest.fixture(scope="module")
+def landed() -> pandas.DataFrame:
+    """All lines of the chosen days as text, with their place."""
+    whole = []
+    for day in DAYS:
+        lines = pandas.read_csv(FOLDER / f"{day}.csv", dtype=str, keep_default_na=False)
+        whole.append(lines.assign(day=day, line_number=range(2, len(lines) + 2)))
+    return pandas.concat(whole, ignore_index=True)
+
+
+def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
+    shop: Callable[[str], Shop], landed: pandas.DataFrame
+) -> None:
+    made = shop("online_retail")
+    files = [made.taken(FOLDER / f"{day}.csv", day) for day in DAYS]
+    fated = made.cleaned(files)
+    fates = count_fates(fated, files)
+    assert unbalanced(fates, {f.sha256: f.name for f in files}) == []
+    assert sum(f.landed for f in fates) == len(landed)
+
+    no_user = landed["CustomerID"] == ""
+    is_item = landed["StockCode"].str.strip().str.fullmatch(r"\d{5}[A-Za-z]{0,2}")
+    is_return = landed["InvoiceNo"].str.startswith("C") | (landed["Quantity"].astype(float) < 0)
+    free = (landed["UnitPrice"].astype(float) <= 0) & ~is_return
+    fields = list(made.source.format.fields)
+    usable = ~no_user & is_item & ~free
+    again = usable & landed[usable].duplicated(fields).reindex(landed.index, fill_value=False)
+    expected = {
+        "no_user": int(no_user.sum()),
+        "non_item_code": int((~no_user & ~is_item).sum()),
+        "bad_price": int((~no_user & is_item & free).sum()),
+    }
+    assert all(expected.values()), "the chosen days hold lines of each kind"
+    counted = fated.groupBy("fate", "rule").count().collect()
+    assert {r.rule: r["count"] for r in counted if r.rule} == expected
+    assert {r.fate: r["count"] for r in counted if not r.rule} == {
+        "clean": int((usable & ~again).sum()),
+        "duplicate": int(again.sum()),
+    }
+
+    day_of = {f.sha256: f.landing_date for f in files}
+    clean = conform(fated.where("fate = 'clean'"), EVENTS)
+    rows: dict[tuple[date, int], Any] = {
+        (day_of[r.file_sha256], r.line_number): r
+        for r in clean.selectExpr(
+            "*", "date_format(from_utc_timestamp(event_ts, 'Europe/London'), 'HH:mm') AS at"
+        ).collect()
+    }
+    kept = landed[usable & ~again]
+    assert set(rows) == set(zip(kept["day"], kept["line_number"], strict=True))
+    returns = 0
+    for line in kept.itertuples():
+        row = rows[line.day, line.line_number]
+        returned = line.InvoiceNo.startswith("C")
+        returns += returned
+        assert row.event_type == ("return" if returned else "purchase")
+        assert row.quantity == abs(float(line.Quantity)) > 0
+        assert (row.order_id, row.item_id) == (line.InvoiceNo, line.StockCode.strip().upper())
+        assert (row.unit_price, row.title) == (float(line.UnitPrice), line.Description.strip())
+        assert (row.event_date, row.at) == (line.day, line.InvoiceDate[11:16])
+    assert returns > 10

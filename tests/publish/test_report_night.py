@@ -1,0 +1,104 @@
+"""The night's summary and page say what came out, without a raw user id and without foreign markup."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from jobs.publish.report_night import Night, last_attempts, number, page, summary
+from rekindle.ledger import CheckRecord, StageRecord
+
+COMPARED = {
+    "other": "d0", "other_name": "popularity", "metric": "ndcg_at_10", "candidate_value": 0.3123, "other_value": 0.2,
+    "difference": 0.1123, "low": 0.0456, "high": 0.15, "rows": 1902,
+}  # fmt: skip
+
+
+@pytest.fixture
+def night() -> Night:
+    return Night(
+        source="simulated_shop",
+        date="2026-04-30",
+        run_id="r0123456789abcdef",
+        status="published",
+        served="2026-04-30 (run r0123456789abcdef)",
+        fates={"landed": 123456, "clean": 121000, "duplicate": 1456, "quarantined": 1000},
+        quarantined=[("malformed", 700), ("no_user", 300)],
+        tables=[("events", 121000), ("recommendations", 84000)],
+        checks=[
+            CheckRecord("events", "row_count", "critical", True, "1 or more", "121000"),
+            CheckRecord("events", "share_views", "warning", False, "0.5 to 0.99", "0.31"),
+        ],
+        models=[
+            {
+                "kind": "recommender", "method": "als", "digest": "d1", "judged_on": "2026-04-24 to 2026-04-30",
+                "is_new": True, "metrics": {"ndcg_at_10": 0.3123, "judged_users": 1902.0}, "comparisons": [COMPARED],
+            }
+        ],
+        stages=[("clean_events", 41.25, 12.0), ("publish_night", 3.5, 0.0)],
+        at_risk=[
+            {
+                "user": "ab12cd34", "churn_probability": 0.8123, "risk_band": "critical", "recency_days": 41,
+                "reasons": ["41 days without an order", "<b>usual</b> every 9"], "frequency": 7, "monetary": 1234.5,
+            }
+        ],
+        recommendations=[
+            {
+                "user": "ef56ab78", "rank": 1, "item": "Teapot <script>alert(1)</script>", "category": None,
+                "last_price": None, "reason": "popular: 12 buyers in the last 28 days",
+            }
+        ],
+        look=[("this night as a page", "night.html"), ("a quarantined line", "make show-line FILE=<sha256> LINE=<n>")],
+    )  # fmt: skip
+
+
+FACTS = (
+    "simulated_shop", "2026-04-30", "r0123456789abcdef", "published", "123,456", "121,000", "1,456", "malformed", "700",
+    "share_views", "0.5 to 0.99", "0.31", "als", "popularity", "0.3123", "+0.1123", "+0.0456", "1,902", "clean_events",
+    "41.2", "publish_night", "ab12cd34", "critical", "41 days without an order", "ef56ab78", "Teapot", "–",
+    "popular: 12 buyers",
+)  # fmt: skip
+
+
+def test_the_summary_tells_fates_checks_models_times_and_samples(night: Night) -> None:
+    told = summary(night)
+    flat = " ".join(told.split())
+    assert [fact for fact in FACTS if fact not in flat] == []
+    assert "1 of 2 hold" in told
+    assert "44.8" in told, "all stages together"
+    assert max(len(line) for line in told.splitlines()) <= 110
+
+
+def test_the_page_tells_the_same_and_runs_nothing(night: Night) -> None:
+    told = page(night)
+    flat = " ".join(told.split())
+    assert [fact for fact in FACTS if fact not in flat] == []
+    assert "<script" not in told, "what a title says is text"
+    assert "&lt;script&gt;" in told
+    assert "<b>usual" not in told
+    assert not any(outside in told for outside in ("src=", "href=", "url(", "@import"))
+
+
+def test_a_night_of_which_nothing_is_known_yet_can_be_told(night: Night) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("quarantined", "tables", "checks", "models", "stages", "at_risk"), [])
+    empty = Night(
+        **({f: getattr(night, f) for f in Night.__dataclass_fields__} | nothing | {"status": "not published"})
+    )
+    assert "not published" in summary(empty)
+    assert '<span class="bad">not published</span>' in page(empty)
+
+
+def test_a_stage_is_told_by_its_last_finished_try_in_the_order_they_ended() -> None:
+    at = datetime(2026, 4, 30, tzinfo=UTC)
+
+    def tried(name: str, seconds: float | None, **detail: Any) -> StageRecord:
+        return StageRecord(name, 1, "done" if seconds else "running", at, at, seconds, detail)
+
+    tries = [tried("a", 9.0), tried("b", 2.0, spark_start_s=1.5), tried("a", 4.0), tried("c", None)]
+    assert last_attempts(tries) == [("b", 2.0, 1.5), ("a", 4.0, 0.0)]
+
+
+def test_figures_are_written_as_people_read_them() -> None:
+    assert [number(v) for v in (None, 0.12345, 12345.6, 7, -0.5)] == ["–", "0.1235", "12,346", "7", "-0.5000"]
