@@ -59,10 +59,11 @@ def pseudonym_column(key: bytes, source: str, user_id: Column) -> Column:
     """`pseudonym` of a column; null stays null. The key travels inside the function, never in the query plan."""
     import pandas
     from pyspark.sql.pandas.functions import pandas_udf
+    from pyspark.sql.types import StringType
 
     def keyed(ids: pd.Series[str]) -> pd.Series[str]:
         return ids.map(lambda raw: pseudonym(key, source, raw), na_action="ignore")
 
     # Spark chooses the kind of function by these at run time, and does not know pandas' generic series.
     keyed.__annotations__ = {"ids": pandas.Series, "return": pandas.Series}
-    return pandas_udf(keyed, "string")(user_id)
+    return pandas_udf(keyed, StringType())(user_id)  # type: ignore[call-overload, no-any-return]

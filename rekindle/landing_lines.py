@@ -13,7 +13,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -95,14 +95,14 @@ def take(path: Path, bronze: Path) -> Taken:
     return Taken(sha256, size, counted)
 
 
-def read_files(bronze: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def read_files(bronze: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A function for `mapInArrow`: rows (file_sha256, landing_date, header_lines) in, one row a line out.
 
     Columns out: file_sha256, landing_date, line_number, byte_offset, value (binary; null where too long). Header
     lines are left out. Executors read bronze by path: it lies on storage that all nodes share.
     """
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         for batch in batches:

@@ -20,10 +20,12 @@ from rekindle.fingerprint import Fingerprint
 from rekindle.ledger_access import LedgerError, repeatable
 from rekindle.ledger_models import ModelLedger
 from rekindle.ledger_rows import (
+    MODEL_KINDS,
     CheckRecord,
     FileFate,
     LandedFile,
     Model,
+    ModelKind,
     Publication,
     Run,
     RunKey,
@@ -35,6 +37,7 @@ from rekindle.ledger_rows import (
 from rekindle.warehouse import Connection
 
 __all__ = [
+    "MODEL_KINDS",
     "CheckRecord",
     "FileFate",
     "Fingerprint",
@@ -42,6 +45,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Model",
+    "ModelKind",
     "Publication",
     "Run",
     "RunKey",

@@ -11,6 +11,7 @@ from rekindle.fingerprint import Fingerprint
 FileStatus = Literal["accepted", "refused"]
 RunStatus = Literal["open", "failed", "published", "stored_older", "nothing_landed"]
 ModelKind = Literal["recommender", "churn"]
+MODEL_KINDS: tuple[ModelKind, ...] = ("recommender", "churn")
 ModelStatus = Literal["candidate", "champion", "refused", "retired"]
 
 

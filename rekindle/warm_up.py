@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,13 +57,17 @@ def program() -> None:
 
     spark = SparkSession.builder.appName("warm_up").getOrCreate()
 
-    def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def same(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
 
     rows = spark.range(400).selectExpr(
-        "cast(id % 20 AS int) AS user", "cast(id AS int) AS item", "id % 7 + 1.0 AS strength", "md5(string(id)) AS text",
-        "date_add(DATE'2026-01-01', cast(id % 90 AS int)) AS day", "timestamp_seconds(id * 3600) AS ts",
-    )  # fmt: skip
+        "cast(id % 20 AS int) AS user",
+        "cast(id AS int) AS item",
+        "cast(id % 7 + 1 AS double) AS strength",
+        "md5(string(id)) AS text",
+        "date_add(DATE'2026-01-01', cast(id % 90 AS int)) AS day",
+        "timestamp_seconds(id * 3600) AS ts",
+    )
     rows = rows.withColumn("is_odd", (F.col("item") % 2).cast("double"))
     spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.warm")
     spark.sql(
@@ -76,9 +80,14 @@ def program() -> None:
     spark.sql("ALTER TABLE lake.warm.up CREATE TAG t RETAIN 7 DAYS")
     kept = spark.table("lake.warm.up").persist()
     by_user = Window.partitionBy("user").orderBy("item")
-    kept.withColumn("place", F.row_number().over(by_user)).groupBy("user").agg(
-        F.collect_set("text"), F.max(F.struct("ts", "text")), F.count_distinct("day"), F.sum(F.col("strength").cast("decimal(28,4)"))
-    ).join(kept.select("user", F.from_utc_timestamp("ts", "Europe/Berlin")), "user").collect()  # fmt: skip
+    placed = kept.withColumn("place", F.row_number().over(by_user))
+    grouped = placed.groupBy("user").agg(
+        F.collect_set("text"),
+        F.max(F.struct("ts", "text")),
+        F.count_distinct("day"),
+        F.sum(F.col("strength").cast("decimal(28,4)")),
+    )
+    grouped.join(kept.select("user", F.from_utc_timestamp("ts", "Europe/Berlin")), "user").collect()
     ALS(userCol="user", itemCol="item", ratingCol="strength", implicitPrefs=True, rank=4, maxIter=1).fit(kept)
     features = VectorAssembler(inputCols=["strength"], outputCol="features").transform(kept)
     GBTClassifier(labelCol="is_odd", maxIter=1, maxDepth=2).fit(features)

@@ -52,11 +52,12 @@ def parse(landed: DataFrame, log_format: LogFormat) -> DataFrame:
         )
         told = F.when((F.size(whole["lines"]) == 1) & whole["end"], whole["lines"][0])
     else:
-        # Ragged rows fill the column of corrupt records; a line's last \r belongs to its end, not to its field.
+        # Ragged rows fill the column of corrupt records; a line's last \r belongs to its end, not to its field; a quote
+        # within quotes is doubled (RFC 4180), where Spark by itself would expect a backslash.
         row = F.from_csv(
             F.regexp_replace(text, "\r$", ""),
             f"{fields}, ragged_ string",
-            {"sep": log_format.delimiter, "columnNameOfCorruptRecord": "ragged_"},
+            {"sep": log_format.delimiter, "escape": '"', "columnNameOfCorruptRecord": "ragged_"},
         )
         told = F.when(row["ragged_"].isNull(), row)
     unreadable = (
@@ -276,6 +277,8 @@ def run(context: Context) -> None:
         night.store(context, table, rows, base.get(table.name))
     ledger.record_fates(context.run_id, fates)
     totals = {fate: sum(getattr(f, fate) for f in fates) for fate in ("landed", "clean", "duplicate", "quarantined")}
+    by_rule = fated.where("fate = 'quarantined'").groupBy("rule").count().toLocalIterator()
+    context.detail["rules"] = {row["rule"]: row["count"] for row in by_rule}
     context.detail.update(totals, files=len(files), base=context.this_run.plan["base"] if base else None)
     context.log.info("fates source=%s date=%s %s", source.name, context.business_date, as_keys(totals))
 

@@ -19,10 +19,8 @@ from pathlib import Path
 
 from rekindle.cli import Context, DataRefused, main
 from rekindle.landing_lines import RefusedFile, lines, take
-from rekindle.ledger import LandedFile, Run, RunKey
+from rekindle.ledger import MODEL_KINDS, LandedFile, Run, RunKey
 from rekindle.settings import LogFormat, Settings
-
-MODEL_KINDS = ("recommender", "churn")
 
 
 def landing_date(name: str, pattern: str) -> date | None:
@@ -145,12 +143,17 @@ def is_base(base: Sequence[LandedFile], files: Sequence[LandedFile]) -> bool:
     return old <= new and (not added or not base or min(added) > max(f.landing_date for f in base))
 
 
+def is_foreign(file: LandedFile) -> bool:
+    """Whether the file is refused because its name is none of the source's: it says nothing about any day."""
+    return (file.reason or "").startswith("name:")
+
+
 def missing_day(context: Context, files: Sequence[LandedFile]) -> str | None:
     """Why the day has nothing to clean, in one sentence, or None if it has."""
     day, name = context.business_date, context.source.name
     served = context.ledger.served(name)
     last = f"the last good night ({served.business_date}) stays served" if served else "nothing was served before"
-    today = [f for f in files if f.landing_date == day]
+    today = [f for f in files if f.landing_date == day and not is_foreign(f)]
     accepted = [f for f in today if f.status == "accepted"]
     if sum(f.lines - f.header_lines for f in accepted) > 0:
         return None
@@ -192,7 +195,10 @@ def run(context: Context) -> None:
             log.warning("refused file=%s reason=%s", file.name, file.reason)
     accepted = [f for f in files if f.status == "accepted"]
     missing = missing_day(context, files)
-    if missing and (settings.source.landing.on_missing_day == "refuse" or len(files) != len(accepted)):
+    broken = [
+        f for f in files if f.landing_date == context.business_date and f.status == "refused" and not is_foreign(f)
+    ]
+    if missing and (settings.source.landing.on_missing_day == "refuse" or broken):
         raise DataRefused(missing)
     if missing:
         log.warning("%s", missing)

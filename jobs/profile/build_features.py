@@ -195,7 +195,7 @@ def top_categories(events: DataFrame, as_of: date, weights: dict[str, float]) ->
         .agg(F.sum(weight).alias("weight"))
         .withColumns(
             {
-                # Doubles of exact sums: a decimal quotient keeps six digits, and three rounded up add up to more than 1.
+                # Doubles of exact sums: decimal quotients keep six digits, and three rounded up exceed 1.
                 "share": F.col("weight").cast("double") / F.sum("weight").over(per_user).cast("double"),
                 "place": F.row_number().over(ranked),
             }

@@ -15,10 +15,8 @@ from pathlib import Path
 
 from rekindle import registry, tracking
 from rekindle.cli import Context, DataRefused, main
-from rekindle.ledger import Model
+from rekindle.ledger import MODEL_KINDS, Model, ModelKind
 from rekindle.registry import Record
-
-KINDS = ("recommender", "churn")
 
 
 @dataclass(frozen=True)
@@ -81,30 +79,30 @@ def servable(models: Sequence[Model], digest: str, artefacts: Path) -> tuple[str
     raise DataRefused(f"no model can serve: {'; '.join(faults)}; train anew (retrain)")
 
 
-def judge(context: Context, kind: str) -> None:
+def judge(context: Context, kind: ModelKind) -> None:
     """Decide for one kind of model and record what this run serves; a retry reuses what was recorded."""
     ledger, source, log = context.ledger, context.source.name, context.log
     artefacts = context.settings.environment.lake.artefacts
-    already = ledger.run_champions(context.run_id).get(kind)  # type: ignore[call-overload]
+    already = ledger.run_champions(context.run_id).get(kind)
     if already is not None:
         log.info("kind=%s champion=%s as recorded by an earlier attempt", kind, already.digest)
         return
-    standing = ledger.champion(source, kind)  # type: ignore[arg-type]
-    trained = ledger.models(source, kind, context.run_id)  # type: ignore[arg-type]
+    standing = ledger.champion(source, kind)
+    trained = ledger.models(source, kind, context.run_id)
     offered = [(m.digest, registry.record_of(artefacts, m.digest)) for m in trained]
     decision = decide(standing.digest if standing else None, offered)
     if decision is None:
         raise DataRefused(f"{source} has no {kind} champion and none was trained; run the night with retrain")
     if decision.changed:
         told = {"reason": decision.reason}
-        ledger.set_champion(source, kind, decision.digest, context.run_id, told)  # type: ignore[arg-type]
+        ledger.set_champion(source, kind, decision.digest, context.run_id, told)
     for digest, _ in offered:
         if digest != decision.digest:
-            ledger.refuse_model(source, kind, digest)  # type: ignore[arg-type]
-    serving, faults = servable(ledger.models(source, kind), decision.digest, artefacts)  # type: ignore[arg-type]
+            ledger.refuse_model(source, kind, digest)
+    serving, faults = servable(ledger.models(source, kind), decision.digest, artefacts)
     for fault in faults:
         log.error("fell back kind=%s from=%s to=%s because=%s", kind, decision.digest, serving, fault)
-    ledger.record_run_champion(context.run_id, kind, serving)  # type: ignore[arg-type]
+    ledger.record_run_champion(context.run_id, kind, serving)
     context.detail[kind] = {"champion": serving, "reason": decision.reason}
     log.info("kind=%s champion=%s %s", kind, serving, decision.reason)
 
@@ -112,11 +110,11 @@ def judge(context: Context, kind: str) -> None:
 def run(context: Context) -> None:
     """Judge both kinds, then log what was trained."""
     environment = context.settings.environment
-    for kind in KINDS:
+    for kind in MODEL_KINDS:
         judge(context, kind)
     spool = context.settings.home / "mlflow" / "spool"
-    for kind in KINDS:
-        for model in context.ledger.models(context.source.name, kind, context.run_id):  # type: ignore[arg-type]
+    for kind in MODEL_KINDS:
+        for model in context.ledger.models(context.source.name, kind, context.run_id):
             tracking.spool(spool, model, context.this_run.code_version)
     champions = {k: m.digest for k, m in context.ledger.run_champions(context.run_id).items()}
     context.detail["mlflow"] = tracking.flush(spool, environment, context.source.name, champions)

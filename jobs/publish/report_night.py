@@ -21,7 +21,7 @@ from rich.table import Table
 
 from rekindle import registry, warehouse
 from rekindle.cli import Context, main
-from rekindle.ledger import CheckRecord, StageRecord
+from rekindle.ledger import MODEL_KINDS, CheckRecord, StageRecord
 
 SAMPLE = 5
 STATUS_WORDS = {
@@ -75,7 +75,11 @@ def model_rows(context: Context) -> list[dict[str, Any]]:
     """For each kind: the champion, the figures it was judged by, and against whom."""
     rows = []
     artefacts = context.settings.environment.lake.artefacts
-    for kind, model in sorted(context.ledger.run_champions(context.run_id).items()):
+    champions = context.ledger.run_champions(context.run_id)
+    for kind in MODEL_KINDS:
+        if kind not in champions:
+            continue
+        model = champions[kind]
         record = registry.record_of(artefacts, model.digest)
         trained = [
             asdict(c)
@@ -100,7 +104,7 @@ def sample(context: Context, statement: str) -> list[dict[str, Any]]:
     """A few rows of the run from the warehouse, people by the first digits of their pseudonym."""
     with warehouse.connect(context.settings.environment, "writer") as connection:
         cursor = connection.cursor(row_factory=dict_row)
-        return cursor.execute(statement, {"run": context.run_id, "n": SAMPLE}).fetchall()  # type: ignore[arg-type]
+        return cursor.execute(statement, {"run": context.run_id, "n": SAMPLE}).fetchall()
 
 
 def look_at(context: Context, folder: Path) -> list[tuple[str, str]]:
@@ -121,7 +125,7 @@ def collect(context: Context, folder: Path) -> Night:
     stages = {s.name: s for s in ledger.stages(run_id) if s.status == "done"}
     fates = ledger.fates(run_id)
     served = ledger.served(context.source.name)
-    rules = stages["validate_events"].detail.get("quarantined", {}) if "validate_events" in stages else {}
+    rules = stages["clean_events"].detail.get("rules", {}) if "clean_events" in stages else {}
     return Night(
         source=context.source.name,
         date=str(context.business_date),
@@ -198,17 +202,19 @@ def summary(night: Night) -> str:
     console.print(times)
     risk = grid("user", "probability#", "band", "money#", "why", title="At risk, most valuable first")
     for r in night.at_risk:
-        values = (r["user"], f"{r['churn_probability']:.2f}", r["risk_band"], f"{r['monetary']:,.0f}")
-        risk.add_row(*values, "; ".join(r["reasons"]))
+        probability, money = f"{r['churn_probability']:.2f}", f"{r['monetary']:,.0f}"
+        risk.add_row(r["user"], probability, r["risk_band"], money, "; ".join(r["reasons"]))
     console.print(risk)
     items = grid("user", "rank#", "item", "price#", "why", title="Recommendations of one user")
     for r in night.recommendations:
-        items.add_row(r["user"], str(r["rank"]), r["item"], number(r["last_price"]), r["reason"])
+        price = "–" if r["last_price"] is None else f"{r['last_price']:,.2f}"
+        items.add_row(r["user"], str(r["rank"]), r["item"], price, r["reason"])
     console.print(items)
     console.print("[bold]Where to look[/]")
     for what, where in night.look:
         console.print(f"  {what:22}{where}", soft_wrap=True)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in written.splitlines()) + "\n"
 
 
 def page(night: Night) -> str:

@@ -32,9 +32,9 @@ def plan(
 ) -> Cutoffs:
     """The cut-offs as of a day.
 
-    Labels of cut-off t need the days up to t + gap + horizon, so the newest that can be judged is that far back; one
-    outcome window before it lies calibration, and another one before that the newest of up to `count` training cut-offs,
-    `step_days` apart, none with less than `history_days` of log before it.
+    Labels of cut-off t need the days up to t + gap + horizon, so the newest that can be judged is that far back. One
+    outcome window before it lies calibration, and another one before that the newest of up to `count` training
+    cut-offs, `step_days` apart, none with less than `history_days` of log before it.
 
     Raises:
         TooLittleHistory: not even one training cut-off fits.

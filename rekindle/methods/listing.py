@@ -7,7 +7,7 @@ user without taste on a known item gets the popular list alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
@@ -147,10 +147,10 @@ def lists(prepared: Prepared, users: DataFrame, k: int, model: Recommender) -> D
 
 def lister(
     carried: HasValue[Any], k: int, regularisation: float, alpha: float
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function for `mapInArrow` behind `lists`; `carried` holds (factors or None, eligible, popularity)."""
 
-    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         factors, eligible, popularity = carried.value
         for batch in batches:
             taste = ragged_of(batch, "items", "strengths")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -18,8 +19,6 @@ from tests.ingest.conftest import Shop
 FOLDER = ROOT.parent / "shared/data/online-retail"
 DAYS = (date(2010, 12, 1), date(2010, 12, 5), date(2011, 2, 6), date(2011, 8, 31))
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the Online Retail day files do not lie beside the clone")
-
 
 @pytest.fixture(scope="module")
 def landed() -> pandas.DataFrame:
@@ -31,6 +30,7 @@ def landed() -> pandas.DataFrame:
     return pandas.concat(whole, ignore_index=True)
 
 
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="the Online Retail day files do not lie beside the clone")
 def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
     shop: Callable[[str], Shop], landed: pandas.DataFrame
 ) -> None:
@@ -63,15 +63,12 @@ def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
 
     day_of = {f.sha256: f.landing_date for f in files}
     clean = conform(fated.where("fate = 'clean'"), EVENTS)
-    rows: dict[tuple[date, int], Any] = {
-        (day_of[r.file_sha256], r.line_number): r
-        for r in clean.selectExpr(
-            "*", "date_format(from_utc_timestamp(event_ts, 'Europe/London'), 'HH:mm') AS at"
-        ).collect()
-    }
+    local = "date_format(from_utc_timestamp(event_ts, 'Europe/London'), 'HH:mm') AS at"
+    rows = {(day_of[r.file_sha256], r.line_number): r for r in clean.selectExpr("*", local).collect()}
     kept = landed[usable & ~again]
     assert set(rows) == set(zip(kept["day"], kept["line_number"], strict=True))
     returns = 0
+    line: Any
     for line in kept.itertuples():
         row = rows[line.day, line.line_number]
         returned = line.InvoiceNo.startswith("C")
@@ -82,3 +79,25 @@ def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
         assert (row.unit_price, row.title) == (float(line.UnitPrice), line.Description.strip())
         assert (row.event_date, row.at) == (line.day, line.InvoiceDate[11:16])
     assert returns > 10
+
+
+def test_a_field_may_hold_commas_and_quotes_and_a_ragged_line_is_no_record(shop: Callable[[str], Shop]) -> None:
+    made = shop("online_retail")
+    rest = ',1,2010-12-01 08:26:00,2.5,17850.0,"France"'
+    titles = ['"7"" FRAME"', '"A ""B"", C"', '"FRAME, 7"', "PLAIN ", "BACK\\SLASH", '"BACK\\"', '""']
+    lines = [f"{n},22421,{title}{rest}".encode() for n, title in enumerate(titles)]
+    ragged = [
+        b"9,22421,TIN,1,2010-12-01 08:26:00,2.5,17850.0",
+        lines[0] + b",more",
+        b'9,22421,"TIN' + rest.encode(),
+        b"",
+    ]
+    header = ",".join(made.source.format.fields).encode()
+    file = made.land(date(2010, 12, 1), header, *lines, lines[2] + b"\r", *ragged)
+    rows = sorted(made.cleaned([file]).collect(), key=lambda r: int(r["line_number"]))
+    expected = [next(csv.reader([line.decode()]))[2].strip() or None for line in lines]
+    assert [r.title for r in rows[: len(lines)]] == expected
+    assert [r.fate for r in rows[: len(lines) + 1]] == ["clean"] * len(lines) + ["duplicate"]
+    *cut, blank = rows[len(lines) + 1 :]
+    assert [r.rule for r in cut] == ["malformed"] * 3
+    assert (blank.fate, blank.rule) == ("quarantined", "no_user"), "to CSV an empty line is a record of nothing"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jobs.ingest import preflight_landing as preflight
-from rekindle import settings
+from rekindle import landing_lines, settings
 from rekindle.cli import Context, DataRefused
 from rekindle.ledger import LandedFile, Ledger
 from tests.rekindle.conftest import environment as environment
@@ -110,7 +110,7 @@ def test_a_file_that_the_ledger_knows_is_not_read_again(tmp_path: Path, monkeypa
     path = put(made, "events-2026-01-01.jsonl.gz", gzip.compress(b"{}\n"))
     (known,) = preflight.inspect_landing(made, DAY, ())
     read: list[Path] = []
-    real = preflight.take
+    real = landing_lines.take
 
     def noted(landed_path: Path, bronze: Path) -> Any:
         read.append(landed_path)
@@ -129,7 +129,7 @@ def test_a_file_that_the_ledger_knows_is_not_read_again(tmp_path: Path, monkeypa
 def test_a_file_that_changes_while_it_is_read_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = shop(tmp_path, "simulated_shop")
     path = put(made, "events-2026-01-01.jsonl.gz", gzip.compress(b"{}\n"))
-    real = preflight.take
+    real = landing_lines.take
 
     def written_meanwhile(landed_path: Path, bronze: Path) -> Any:
         copy = real(landed_path, bronze)
@@ -247,7 +247,7 @@ def test_a_night_is_opened_once_and_a_missing_day_is_the_sources_to_judge(
     ledger.mark(first["run_id"], "published")
     assert not said(context_of(made, ledger, date(2026, 1, 1)), monkeypatch)["due"], "already published"
 
-    with pytest.raises(DataRefused, match="no file of preflight_shop has landed for 2026-01-02 in .*; nothing is publ"):
+    with pytest.raises(DataRefused, match=r"no file of preflight_shop has landed for 2026-01-02 in .*; nothing is"):
         preflight.run(context_of(made, ledger, date(2026, 1, 2)))
     accepting = made.source.landing.model_copy(update={"on_missing_day": "accept"})
     calm = made.model_copy(update={"source": made.source.model_copy(update={"landing": accepting})})
@@ -263,5 +263,5 @@ def test_a_night_is_opened_once_and_a_missing_day_is_the_sources_to_judge(
 def test_a_landing_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     made = shop(tmp_path, "simulated_shop")
     made.landing.rmdir()
-    with pytest.raises(DataRefused, match="landing folder .* does not exist; give LANDING=<folder>"):
+    with pytest.raises(DataRefused, match=r"landing folder .* does not exist; give LANDING=<folder>"):
         preflight.run(context_of(made, Served(None)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,10 +83,8 @@ def test_the_page_tells_the_same_and_runs_nothing(night: Night) -> None:
 
 
 def test_a_night_of_which_nothing_is_known_yet_can_be_told(night: Night) -> None:
-    nothing: dict[str, Any] = dict.fromkeys(("quarantined", "tables", "checks", "models", "stages", "at_risk"), [])
-    empty = Night(
-        **({f: getattr(night, f) for f in Night.__dataclass_fields__} | nothing | {"status": "not published"})
-    )
+    nothing = replace(night, quarantined=[], tables=[], checks=[], models=[], stages=[], at_risk=[])
+    empty = replace(nothing, recommendations=[], fates={}, status="not published")
     assert "not published" in summary(empty)
     assert '<span class="bad">not published</span>' in page(empty)
 

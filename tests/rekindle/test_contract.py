@@ -75,8 +75,8 @@ def test_the_page_shows_every_column_and_a_bar_does_not_break_its_table() -> Non
                 partition_by="days(c)",
                 columns=(Column("a", "int", "null", nullable=True), Column("a", "int", "null", nullable=True)),
             ),
-            "table my-pets: a is declared twice; key column b is not declared; partition column days.c. is not declared;"
-            " a table's name is lower case letters, digits and underscores; key column a may be null",
+            "table my-pets: a is declared twice; key column b is not declared; partition column days.c. is not"
+            " declared; a table's name is lower case letters, digits and underscores; key column a may be null",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_model_with_one_byte_flipped_or_a_file_too_many_is_refused(tmp_path: P
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="model 0123456789abcdef: no artefact in .*train anew"):
+    with pytest.raises(RegistryError, match=r"model 0123456789abcdef: no artefact in .*train anew"):
         load(tmp_path, "0123456789abcdef")
 
 

@@ -1,0 +1,211 @@
+"""A small shop's nights, from landed files to the CRM's views, through the real Airflow, Spark, Iceberg, GX, MLflow and
+PostgreSQL: the first night, the same night again, a bad day, and the day mended. The same bytes on a cluster of
+processes close it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rekindle import embedded, settings, warehouse
+from rekindle.ledger import Ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
+SERVED = ("recommendations", "at_risk_users", "user_profiles", "retention_metrics")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A home and a conf of its own; commands run in it as a person would type them."""
+
+    home: Path
+    conf: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        own = {
+            "REKINDLE_HOME": str(self.home),
+            "REKINDLE_CONF": str(self.conf),
+            "REKINDLE_JOBS_PYTHON": sys.executable,
+            "REKINDLE_AIRFLOW_BIN": str(settings.ROOT / "var/env/airflow/bin"),
+            "PYTHONPATH": str(ROOT),
+            "REKINDLE_RETRY_SECONDS": "1",
+        }
+        installed = os.environ.get("REKINDLE_HOME")
+        if installed:
+            own["REKINDLE_AIRFLOW_BIN"] = str(Path(installed) / "env/airflow/bin")
+        kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return kept | own
+
+    def command(self, *words: str, seconds: int = 900) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, cwd=ROOT, env=self.variables, capture_output=True, text=True, timeout=seconds, check=False
+        )
+
+    def night(self, day: date) -> subprocess.CompletedProcess[str]:
+        return self.command(sys.executable, "bin/nightly.py", "--source", "simulated_shop", "--date", str(day))
+
+    def ledger(self, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+        monkeypatch.setenv("REKINDLE_HOME", str(self.home))
+        monkeypatch.setenv("REKINDLE_CONF", str(self.conf))
+        loaded = settings.load("simulated_shop")
+        return Ledger(lambda: warehouse.connect(loaded, "writer"))
+
+    def crm(self, monkeypatch: pytest.MonkeyPatch, statement: str) -> list[tuple[object, ...]]:
+        monkeypatch.setenv("REKINDLE_HOME", str(self.home))
+        monkeypatch.setenv("REKINDLE_CONF", str(self.conf))
+        with warehouse.connect(settings.load("simulated_shop"), "crm_reader") as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def all_served(self, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[object, ...]]]:
+        return [self.crm(monkeypatch, f"SELECT t::text FROM crm.{t} t ORDER BY 1") for t in SERVED]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    home = tmp_path_factory.mktemp("home")
+    # The embedded server runs as its own user, who must get to its folder.
+    for folder in (home, *home.parents):
+        if folder.owner() == "root" and folder != folder.parent:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    conf = home / "conf"
+    shutil.copytree(ROOT / "conf", conf)
+    change(conf / "simulation.yaml", users_at_start=500, arrivals_per_day=4, items=200)
+    change(conf / "sources/simulated_shop.yaml", first_night=FIRST)
+    source = yaml.safe_load((conf / "sources/simulated_shop.yaml").read_text())
+    source["churn"] |= {"horizon_days": 10, "history_days": 14, "cutoff_step_days": 4, "training_cutoffs": 3}
+    source["recommend"] |= {"rank": 8, "iterations": 4}
+    (conf / "sources/simulated_shop.yaml").write_text(yaml.safe_dump(source))
+    cluster = yaml.safe_load((conf / "environments/local.yaml").read_text())
+    cluster["name"] = "processes"
+    cluster["spark"]["master"] = "local-cluster[2,1,1024]"
+    (conf / "environments/processes.yaml").write_text(yaml.safe_dump(cluster))
+    (home / "jars").symlink_to(settings.home() / "jars")
+    made = Shop(home, conf)
+    prepared = made.command(sys.executable, "jobs/publish/prepare_warehouse.py")
+    assert prepared.returncode == 0, prepared.stderr
+    airflow = made.command("bin/with-airflow", "python", "bin/services.py", "prepare")
+    assert airflow.returncode == 0, airflow.stderr
+    yield made
+    embedded.stop(home)
+
+
+def change(path: Path, **values: object) -> None:
+    """Other values for some keys of a conf file."""
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+
+def landed(shop: Shop, day: date) -> Path:
+    return shop.home / f"landing/simulated_shop/events-{day}.jsonl.gz"
+
+
+def test_the_first_night_fills_every_view_of_the_crm(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = shop.night(FIRST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("New lines by fate", "Time by stage", "At risk", "Recommendations of one user", "Where to look"):
+        assert part in done.stdout
+    for table in SERVED:
+        counted = shop.crm(monkeypatch, f"SELECT count(*), count(DISTINCT run_id), min(source) FROM crm.{table}")
+        assert counted[0][0] > 0, table  # type: ignore[operator]
+        assert counted[0][1:] == (1, "simulated_shop"), table
+    per_user = shop.crm(monkeypatch, "SELECT DISTINCT count(*) FROM crm.recommendations GROUP BY user_id")
+    assert per_user == [(20,)], "twenty items for every user"
+    users = shop.crm(monkeypatch, "SELECT count(DISTINCT user_id) FROM crm.recommendations")
+    assert users == shop.crm(monkeypatch, "SELECT count(*) FROM crm.user_profiles")
+    ledger = shop.ledger(monkeypatch)
+    served = ledger.served("simulated_shop")
+    assert served is not None
+    assert served.business_date == FIRST
+    fates = ledger.fates(served.run_id)
+    assert sum(f.landed for f in fates) == sum(f.clean + f.duplicate + f.quarantined for f in fates) > 10_000
+    spark = [s for s in ledger.stages(served.run_id) if "spark_start_s" in s.detail]
+    assert len(spark) <= 8, "at most eight Spark submits a night"
+
+
+def test_the_same_night_again_is_already_published(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, history = shop.all_served(monkeypatch), shop.ledger(monkeypatch).history("simulated_shop")
+    done = shop.night(FIRST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "already published" in done.stdout
+    assert shop.all_served(monkeypatch) == before
+    assert shop.ledger(monkeypatch).history("simulated_shop") == history
+
+
+def test_a_bad_day_is_red_and_yesterday_stays_byte_for_byte(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shop.all_served(monkeypatch)
+    shop.command(sys.executable, "jobs/ingest/land_simulated_day.py", "--source", "simulated_shop", "--date", str(NEXT))
+    good = landed(shop, NEXT).read_bytes()
+    lines = gzip.decompress(good).splitlines(keepends=True)
+    broken = [line[: len(line) // 2] + b"\n" if n % 2 else line for n, line in enumerate(lines)]
+    landed(shop, NEXT).write_bytes(gzip.compress(b"".join(broken), mtime=0))
+    done = shop.night(NEXT)
+    assert done.returncode != 0
+    assert "table events" in done.stdout
+    assert "quarantined" in done.stdout
+    assert shop.all_served(monkeypatch) == before
+
+    landed(shop, NEXT).write_bytes(good)
+    mended = shop.night(NEXT)
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    ledger = shop.ledger(monkeypatch)
+    served = ledger.served("simulated_shop")
+    assert served is not None
+    assert served.business_date == NEXT
+    run = ledger.run(served.run_id)
+    assert ledger.run(run.plan["base"]).business_date == FIRST, "it builds on the night before"
+    assert len(ledger.fates(served.run_id)) == 1, "and cleans only what is new"
+
+
+def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = shop.ledger(monkeypatch)
+    served = ledger.served("simulated_shop")
+    assert served is not None
+    before = {name: version.fingerprint for name, version in ledger.tables(served.run_id).items()}
+    arguments = ["--source", "simulated_shop", "--date", str(served.business_date), "--run", served.run_id]
+    for job, tables in (
+        ("ingest/clean_events", ("events", "duplicates", "quarantine")),
+        ("recommend/recommend_items", ("recommendations",)),
+        ("churn/score_churn", ("at_risk_users",)),
+    ):
+        done = shop.command("bin/spark-submit", f"jobs/{job}.py", *arguments, "--env", "processes")
+        assert done.returncode == 0, done.stderr[-3000:]
+        after = ledger.tables(served.run_id)
+        for table in tables:
+            assert after[table].fingerprint == before[table], f"{table} depends on a shared process"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--source", "simulated_shopp"], "SOURCE='simulated_shopp' is unknown; legal values: online_retail"),
+        (["--source", "simulated_shop", "--date", "2026-02-30"], "DATE='2026-02-30' is not a calendar day"),
+    ],
+)
+def test_a_wrong_word_is_one_line_before_anything_starts(shop: Shop, words: list[str], told: str) -> None:
+    done = shop.command(sys.executable, "bin/nightly.py", *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_key_of_conf_is_one_line_with_the_nearest_legal_one(shop: Shop) -> None:
+    path = shop.conf / "business.yaml"
+    whole = path.read_text()
+    path.write_text(whole.replace("list_length", "list_lenght"))
+    try:
+        done = shop.command(sys.executable, "bin/nightly.py", "--source", "simulated_shop")
+    finally:
+        path.write_text(whole)
+    assert done.returncode == 2
+    assert "unknown key, did you mean list_length?" in done.stderr
