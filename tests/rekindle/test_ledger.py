@@ -191,14 +191,14 @@ def test_the_champion_is_who_was_last_made_it_and_every_decision_is_kept(shop: S
     assert shop.ledger.champion(shop.source, "churn") is None
     for digest in ("baseline", "boosted", "worse"):
         shop.ledger.add_model(model(shop, run, digest))
-    shop.ledger.add_model(model(shop, run, "boosted", metrics={}))
+    shop.ledger.add_model(model(shop, run, "boosted", metrics={"auc": 0.71}))  # the same model, judged again
     shop.ledger.set_champion(shop.source, "churn", "baseline", run.run_id, {"why": "first"})
     shop.ledger.set_champion(shop.source, "churn", "boosted", run.run_id, {"why": "+0.05"})
     shop.ledger.set_champion(shop.source, "churn", "boosted", run.run_id, {"why": "+0.05"})
     shop.ledger.refuse_model(shop.source, "churn", "worse")
     shop.ledger.refuse_model(shop.source, "churn", "boosted")
     champion = shop.ledger.champion(shop.source, "churn")
-    assert champion == model(shop, run, "boosted", status="champion")
+    assert champion == model(shop, run, "boosted", status="champion", metrics={"auc": 0.71})
     statuses = {m.digest: m.status for m in shop.ledger.models(shop.source, "churn")}
     assert statuses == {"baseline": "retired", "boosted": "champion", "worse": "refused"}
     kept = shop.read(
