@@ -31,6 +31,7 @@ class Shop:
 
     home: Path
     conf: Path
+    airflow: Path
 
     @property
     def variables(self) -> dict[str, str]:
@@ -38,13 +39,10 @@ class Shop:
             "REKINDLE_HOME": str(self.home),
             "REKINDLE_CONF": str(self.conf),
             "REKINDLE_JOBS_PYTHON": sys.executable,
-            "REKINDLE_AIRFLOW_BIN": str(settings.ROOT / "var/env/airflow/bin"),
+            "REKINDLE_AIRFLOW_BIN": str(self.airflow),
             "PYTHONPATH": str(ROOT),
             "REKINDLE_RETRY_SECONDS": "1",
         }
-        installed = os.environ.get("REKINDLE_HOME")
-        if installed:
-            own["REKINDLE_AIRFLOW_BIN"] = str(Path(installed) / "env/airflow/bin")
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         return kept | own
 
@@ -92,7 +90,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     cluster["spark"]["master"] = "local-cluster[2,1,1024]"
     (conf / "environments/processes.yaml").write_text(yaml.safe_dump(cluster))
     (home / "jars").symlink_to(settings.home() / "jars")
-    made = Shop(home, conf)
+    # Before any test points REKINDLE_HOME at the shop.
+    made = Shop(home, conf, settings.home() / "env/airflow/bin")
     prepared = made.command(sys.executable, "jobs/publish/prepare_warehouse.py")
     assert prepared.returncode == 0, prepared.stderr
     airflow = made.command("bin/with-airflow", "python", "bin/services.py", "prepare")
