@@ -167,6 +167,18 @@ def signal_group(pid: int, number: int) -> bool:
     return True
 
 
+def group_lives(group: int) -> bool:
+    """Whether any process of the group still runs; one that only waits to be reaped does not."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgid = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if int(pgid) == group and state != "Z":
+            return True
+    return False
+
+
 def stop(names: list[str]) -> list[str]:
     """Stop services, all at once: SIGINT to each, later SIGTERM and SIGKILL to its group. Return those that ran."""
     pids = {name: pid for name in names if (pid := running(name))}
@@ -181,6 +193,10 @@ def stop(names: list[str]) -> list[str]:
             signal_group(pid, number)
     for name, pid in pids.items():
         signal_group(pid, signal.SIGKILL)  # children a part left behind; its group is ours alone
+        waited = 0.0
+        while waited < KILL_LIMIT and group_lives(pid):  # a killed process is gone a moment later, not at once
+            time.sleep(0.1)
+            waited += 0.1
         say(f"stopped {name}")
     for name in names:
         (HOME / "run" / f"{name}.json").unlink(missing_ok=True)
