@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -71,12 +72,10 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    home = tmp_path_factory.mktemp("home")
-    # The embedded server runs as its own user, who must get to its folder.
-    for folder in (home, *home.parents):
-        if folder.owner() == "root" and folder != folder.parent:
-            folder.chmod(folder.stat().st_mode | 0o011)
+def shop() -> Iterator[Shop]:
+    # Not below pytest's folder: that is closed (0700) to the user that the embedded server runs as under root.
+    home = Path(tempfile.mkdtemp(prefix="rekindle-nights-"))
+    home.chmod(0o711)
     conf = home / "conf"
     shutil.copytree(ROOT / "conf", conf)
     change(conf / "simulation.yaml", users_at_start=500, arrivals_per_day=4, items=200)
@@ -98,6 +97,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     assert airflow.returncode == 0, airflow.stderr
     yield made
     embedded.stop(home)
+    shutil.rmtree(home)
 
 
 def change(path: Path, **values: object) -> None:
