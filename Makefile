@@ -52,14 +52,34 @@ crm-uri: ## the connection string of the CRM's role
 show-line: ## the raw text of a landed line from bronze: FILE=<sha256, or its beginning> LINE=<number>
 	@$(PY) -m rekindle.show_line "$(FILE)" "$(LINE)"
 
+.PHONY: new-source
+new-source: ## drafts conf/sources/<NAME>.yaml from one file of a log: FILE=… NAME=… (docs/sources.md)
+	@$(PY) jobs/ingest/draft_source.py "$(FILE)" $(if $(NAME),"$(NAME)")
+
+.PHONY: check-source
+check-source: ## tries SOURCE's mapping on the files in LANDING=…: fates, reasons, samples; keeps nothing
+	@$(PY) jobs/ingest/check_source.py --source "$(SOURCE)" --landing "$(LANDING)" --mapping-only
+	@bin/spark-submit jobs/ingest/check_source.py --env local --source "$(SOURCE)" --landing "$(LANDING)"
+
+.PHONY: backtest-expectations
+backtest-expectations: ## what each check of drift would have refused of SOURCE's past nights; changes nothing
+	@$(PY) jobs/ingest/backtest_expectations.py --source "$(SOURCE)"
+
+.PHONY: replay-quarantine
+replay-quarantine: ## what SOURCE's mapping, as it is now, would make of a night's quarantined lines: DATE=; APPLY=1 runs that night
+	@day=$$($(PY) jobs/ingest/replay_quarantine.py --source "$(SOURCE)" $(if $(DATE),--date "$(DATE)") --night-only) \
+	&& bin/spark-submit jobs/ingest/replay_quarantine.py --env local --source "$(SOURCE)" --date "$$day" \
+	$(if $(APPLY),&& $(PY) bin/nightly.py --source "$(SOURCE)" --date "$$day")
+
 .PHONY: migrate
-migrate: setup ## applies additive contract changes to the warehouse
+migrate: ## applies additive contract changes to the warehouse and the lake
+	@bin/setup environments
 	@$(PY) jobs/publish/prepare_warehouse.py --replace-views
 
 .PHONY: test
 test: ## sets up what it needs and runs the whole suite
 	@bin/setup dev
-	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long"
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long" -n 2 --dist loadscope
 
 .PHONY: test-long
 test-long: ## the slow proofs
@@ -83,6 +103,13 @@ docs: ## writes docs/tables from schemas/
 bench: ## the benchmarks, side by side with their references, as ratios
 	@bin/setup dev
 	@$(PY) bench/run.py
+	@$(PY) bench/ingest.py --lines 1000000
+
+.PHONY: bench-ingest
+bench-ingest: SIZES ?= 1000000,3000000,10000000
+bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk); SIZES=, GZIP=1
+	@bin/setup dev
+	@$(PY) bench/ingest.py --lines "$(SIZES)" $(if $(GZIP),--gzip)
 
 .PHONY: pins
 pins: ## resolves requirements/*.in anew into hashed pins for Python 3.11 to 3.13

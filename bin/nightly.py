@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.ingest.preflight_landing import landing_date
 from rekindle import settings, warehouse
 from rekindle.ledger import Ledger
 
@@ -36,10 +35,11 @@ STAGES = (
 
 
 def landed_dates(loaded: settings.Settings) -> list[date]:
-    """Days for which the landing folder has a file, in order."""
+    """Days for which the landing folder has a file of events, in order."""
     if not loaded.landing.is_dir():
         return []
-    found = (landing_date(p.name, loaded.source.landing.pattern) for p in loaded.landing.resolve().iterdir())
+    names = [p.name for p in loaded.landing.resolve().iterdir()]
+    found = (kind.landing.landing_date(name) for kind in loaded.source.events for name in names)
     return sorted(day for day in found if day is not None)
 
 
@@ -73,7 +73,8 @@ def chosen_date(loaded: settings.Settings, given: str | None, following: bool) -
     if loaded.source.first_night is not None:
         return loaded.source.first_night
     raise settings.SettingsError(
-        f"SOURCE={loaded.source.name}: no file matching {loaded.source.landing.pattern} in {loaded.landing};"
+        f"SOURCE={loaded.source.name}: no file matching"
+        f" {' or '.join(kind.landing.pattern for kind in loaded.source.events)} in {loaded.landing};"
         " give LANDING=<folder> with the shop's files"
     )
 

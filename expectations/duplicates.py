@@ -5,10 +5,9 @@ from __future__ import annotations
 from pyspark.sql import functions as F
 
 from expectations.events import FRESH, Landed
+from rekindle.line_parsing import PLACE
 from rekindle.quality import Figure, Suite, always, suite_for
 from schemas.duplicates import DUPLICATES
-
-PLACE = ("landing_date", "file_sha256", "line_number")
 
 
 def suite(landed: Landed) -> Suite:

@@ -1,7 +1,8 @@
 """What must hold of a night's events, beyond their contract.
 
 `Landed` is what the ledger says of the lines that this run's own files brought; all else is about the whole snapshot,
-and costs one pass over it, so a stage's time grows with the lake (about a second for 300,000 rows).
+and costs one pass over it, so a stage's time grows with the lake (about a second for 300,000 rows). How the landing day
+compares with those before is asked of `day_profiles`, not here.
 """
 
 from __future__ import annotations
@@ -11,23 +12,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from rekindle.quality import Figure, Suite, always, suite_for
+from rekindle.line_rules import WITHOUT_ITEM
+from rekindle.quality import Check, Figure, Suite, always, suite_for
 from rekindle.settings import Source
 from schemas.events import EVENTS
 
-WITHOUT_ITEM = ("search", "contact", "redeem")
-# A shop's new or renamed action shows in a few percent of a day's lines; a collector's noise stays far below this.
-UNKNOWN_SHARE_LIMIT = 0.01
-SAME_WEEKDAYS = 4  # weeks looked back at for a day's usual volume
-# Seasons and campaigns move a day by half or double; further off, a file is cut or told twice under new ids.
-VOLUME_RANGE = (0.5, 2.0)
-# Which optional columns may not fall silent from one day to the next, and on which lines they belong.
-TOLD = {"title": "item_id IS NOT NULL", "category": "item_id IS NOT NULL", "order_id": "event_type = 'purchase'"}
-SILENCE_LIMIT = 0.5
-SILENCE_DAYS = 28
 FRESH = "landed_by_this_run"
 
 
@@ -35,6 +27,7 @@ FRESH = "landed_by_this_run"
 class Landed:
     """Lines of the files that this run added to the night it builds on, by fate; `by_rule` counts quarantined ones.
 
+    `clean` counts those of files of events alone, for other kinds fill other tables.
     `uncounted_files` are the run's files that neither have fates nor belong to the night it builds on.
     """
 
@@ -62,16 +55,34 @@ def with_fresh(df: DataFrame, files: Collection[str]) -> DataFrame:
     return df.join(F.broadcast(listed), "file_sha256", "left").withColumn(FRESH, F.coalesce(FRESH, F.lit(False)))
 
 
+def landed_lines(what: str, business_date: date, clean: int) -> tuple[Check, ...]:
+    """The checks of every table that holds landed lines; the frame is one of `with_fresh`.
+
+    `clean` is how many lines of this run's files the ledger says the table got.
+    """
+    in_time = F.col("landing_date") <= F.lit(business_date)
+    return (
+        always("landed_in_time", f"{what} whose file landed after the business date", in_time),
+        Figure("lines_add_up", "clean lines of this run's files", F.count_if(FRESH), clean, clean),
+    )
+
+
+def one_key(what: str, key_version: int) -> Check:
+    """Two versions of the key are two pseudonyms for one person: every count of users would be wrong."""
+    told = f"{what} keyed by another key than version {key_version}"
+    return always("one_key", told, F.col("key_version") == key_version)
+
+
 def suite(source: Source, business_date: date, key_version: int, landed: Landed) -> Suite:
     """The checks of a night's events; the frame is one of `with_fresh`."""
     end = datetime.combine(business_date + timedelta(days=1), time(), tzinfo=source.zone)
     kind, day, today = F.col("event_type"), F.col("event_date"), F.lit(business_date)
-    positive_price = F.col("unit_price") > 0
+    # A log may tell no prices, or tell them of some purchases: what is missing is then no fault, what is there counts.
+    may_lack_price = F.lit(not all(file.mapping.tells_prices for file in source.events))
     return suite_for(
         EVENTS,
         # The night of D may not see the future: one event of tomorrow in a feature is a leak into every model.
         always("before_the_end", "events at or after the end of the business date", F.col("event_ts") < F.lit(end)),
-        always("landed_in_time", "events whose file landed after the business date", F.col("landing_date") <= today),
         always("not_before_it_happened", "events dated after their file landed", day <= F.col("landing_date")),
         always("after_first_date", "events before the source's first date", day >= F.lit(source.first_date)),
         # A session in another zone shifts the evening's events to the next day and nothing else would show it.
@@ -80,10 +91,7 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
             f"events whose event_date is not the day of event_ts in {source.time_zone}",
             day == F.to_date(F.from_utc_timestamp("event_ts", source.time_zone)),
         ),
-        # Two versions of the key are two pseudonyms for one person: every count of users would be wrong.
-        always(
-            "one_key", f"events keyed by another key than version {key_version}", F.col("key_version") == key_version
-        ),
+        one_key("events", key_version),
         # Contracts allow null here because other actions have none; where it belongs it may not be missing.
         always(
             "item_given",
@@ -93,8 +101,8 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
         ),
         always(
             "price_given",
-            "purchase lines with unit_price null or not positive",
-            positive_price,
+            "purchase lines whose unit_price is not positive, or null where the log tells prices",
+            (F.col("unit_price") > 0) | (may_lack_price & F.col("unit_price").isNull()),
             where=kind == "purchase",
         ),
         always(
@@ -114,7 +122,7 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
             1,
             severity="warning",
         ),
-        Figure("lines_add_up", "clean lines of this run's files", F.count_if(FRESH), landed.clean, landed.clean),
+        *landed_lines("events", business_date, landed.clean),
         Figure("files_counted", "files whose lines nobody counted", F.max(F.lit(landed.uncounted_files)), 0, 0),
         # Beyond the source's usual dirt, what is left of the day no longer stands for the day.
         Figure(
@@ -124,51 +132,4 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
             maximum=source.quarantine_share_limit,
             note=f"{landed.quarantined:,} of {landed.landed:,}" + (f": {landed.rules}" if landed.rules else ""),
         ),
-        Figure(
-            "unknown_share",
-            "share of landed lines whose action the mapping does not know",
-            F.max(F.lit(landed.share(landed.by_rule.get("unknown_action", 0)))),
-            maximum=UNKNOWN_SHARE_LIMIT,
-            note=f"{landed.by_rule.get('unknown_action', 0):,} of {landed.landed:,}; see mapping.event_types",
-        ),
-        Figure(
-            "usual_volume",
-            f"events of {business_date} over the median of the {SAME_WEEKDAYS} same weekdays before",
-            volume_ratio(business_date),
-            *VOLUME_RANGE,
-            severity="warning",
-        ),
-        *[
-            Figure(
-                f"{column}_told",
-                f"fall of the share of lines with {column}, against the {SILENCE_DAYS} days before",
-                silence(column, belongs, business_date),
-                maximum=SILENCE_LIMIT,
-                severity="warning",
-            )
-            for column, belongs in TOLD.items()
-        ],
     )
-
-
-def volume_ratio(business_date: date) -> Column:
-    """The day's events over the median of the same weekdays before; 1 where none of those has an event."""
-    weeks = [business_date - timedelta(weeks=n) for n in range(1, SAME_WEEKDAYS + 1)]
-    counts = F.sort_array(F.filter(F.array(*[_events_on(d) for d in weeks]), lambda n: n > 0))
-    size = F.size(counts)
-    low, high = F.floor((size - 1) / 2).cast("int"), F.floor(size / 2).cast("int")
-    median = (F.get(counts, low) + F.get(counts, high)) / 2
-    return F.coalesce(_events_on(business_date) / median, F.lit(1.0))
-
-
-def silence(column: str, belongs: str, business_date: date) -> Column:
-    """By how much the share of lines that have the column fell; 0 where either period has no line it belongs on."""
-    day, expected = F.col("event_date"), F.expr(belongs)
-    before = (day < F.lit(business_date)) & (day >= F.lit(business_date - timedelta(days=SILENCE_DAYS)))
-    given = F.col(column).isNotNull().cast("double")
-    shares = [F.avg(F.when(expected & period, given)) for period in (before, day == F.lit(business_date))]
-    return F.coalesce(shares[0] - shares[1], F.lit(0.0))
-
-
-def _events_on(day: date) -> Column:
-    return F.count_if(F.col("event_date") == F.lit(day)).cast("double")

@@ -73,6 +73,13 @@ class Context:
         return self.settings.source
 
 
+def fail(code: int, *told: str) -> int:
+    """The exit code, after one line on standard error for each sentence: how a command that is no stage ends."""
+    for text in told:
+        sys.stderr.write(f"error: {' '.join(text.split())}\n")
+    return code
+
+
 def arguments(name: str, argv: list[str]) -> argparse.Namespace:
     """The parsed command line; an unknown or missing argument exits 2 with one line and the usage."""
     parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)

@@ -77,7 +77,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. The first line of `doc` says what one row is; `partition_by` is a column or an Iceberg transform."""
+    """One table. The first line of `doc` says what one row is; `partition_by` is a column or an Iceberg transform.
+
+    `served`: it is also staged in the warehouse, so its fingerprint must come out the same there.
+    """
 
     name: str
     doc: str
@@ -85,6 +88,7 @@ class Table:
     columns: tuple[Column, ...]
     partition_by: str | None = None
     readers: str = "jobs"
+    served: bool = False
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import Column
 
 KEY_BYTES = 32
+REMEMBERED_USERS = 200_000  # about 40 MB a worker
 
 
 class IdentityError(Exception):
@@ -57,13 +58,34 @@ def pseudonym(key: bytes, source: str, user_id: str) -> str:
 
 def pseudonym_column(key: bytes, source: str, user_id: Column) -> Column:
     """`pseudonym` of a column; null stays null. The key travels inside the function, never in the query plan."""
-    import pandas
-    from pyspark.sql.pandas.functions import pandas_udf
+    # A day's lines are a few users' many times over: a known user costs a look-up, not two hashes.
+    known: dict[str, str] = {}
+
+    def remembered(name: str) -> str:
+        if name not in known:
+            if len(known) > REMEMBERED_USERS:
+                known.clear()
+            known[name] = pseudonym(key, source, name)
+        return known[name]
+
+    return _by_distinct(remembered, user_id)
+
+
+def keyed_column(key: bytes, purpose: str, text: Column) -> Column:
+    """A keyed hash of a column, of 64 hex digits, bound to its purpose; null stays null. Nothing is remembered."""
+    return _by_distinct(lambda name: pseudonym(key, purpose, name), text)
+
+
+def _by_distinct(name_of: Callable[[str], str], column: Column) -> Column:
+    """A function of text applied once to each distinct value of a batch."""
+    import pyarrow
+    from pyspark.sql.pandas.functions import arrow_udf
     from pyspark.sql.types import StringType
 
-    def keyed(ids: pd.Series[str]) -> pd.Series[str]:
-        return ids.map(lambda raw: pseudonym(key, source, raw), na_action="ignore")
+    def applied(values: pyarrow.Array) -> pyarrow.Array:
+        told = values.dictionary_encode()
+        return pyarrow.array([name_of(v) for v in told.dictionary.to_pylist()], pyarrow.string()).take(told.indices)
 
-    # Spark chooses the kind of function by these at run time, and does not know pandas' generic series.
-    keyed.__annotations__ = {"ids": pandas.Series, "return": pandas.Series}
-    return pandas_udf(keyed, StringType())(user_id)  # type: ignore[call-overload, no-any-return]
+    # Spark chooses the kind of function by these at run time.
+    applied.__annotations__ = {"values": pyarrow.Array, "return": pyarrow.Array}
+    return arrow_udf(applied, StringType())(column)  # type: ignore[call-overload, no-any-return]

@@ -49,6 +49,14 @@ def read(spark: SparkSession, source: str, table: Table, snapshot_id: int) -> Da
     return conform(spark.read.option("versionAsOf", snapshot_id).table(qualified(source, table)), table)
 
 
+def read_added(spark: SparkSession, source: str, table: Table, base: int, snapshot_id: int) -> DataFrame:
+    """The rows that were appended between two snapshots, in the contract's columns."""
+    if base == snapshot_id:  # Iceberg calls a snapshot no ancestor of itself
+        return spark.createDataFrame([], table.spark_schema())
+    added = spark.read.option("start-snapshot-id", base).option("end-snapshot-id", snapshot_id)
+    return conform(added.table(qualified(source, table)), table)
+
+
 def write(
     spark: SparkSession, source: str, table: Table, run_id: str, df: DataFrame, base: int | None = None
 ) -> Snapshot:
@@ -56,11 +64,17 @@ def write(
 
     With `base` the branch starts at that snapshot and the rows are added to it; without, the branch starts at main
     and its whole content is replaced. A retry makes the branch anew, so that twice is once.
+
+    Raises:
+        LakeError: the table is older than its contract and lacks a column.
     """
     name = qualified(source, table)
     branch = _branch(run_id)
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{source}")
     spark.sql(table.iceberg_ddl(name))
+    absent = [c for c in table.names if c not in spark.table(name).columns]
+    if absent:
+        raise LakeError(f"table {name} has no {', '.join(absent)}, which its contract has: run `make migrate`")
     if base is not None:
         spark.sql(f"ALTER TABLE {name} CREATE OR REPLACE BRANCH {branch} AS OF VERSION {int(base)}")
     elif _load(spark, name).currentSnapshot() is not None:
@@ -69,7 +83,12 @@ def write(
         # A table's first night, perhaps its second attempt: Iceberg replaces no branch of a main without a snapshot,
         # and need not, since the branch's whole content is replaced below.
         spark.sql(f"ALTER TABLE {name} CREATE BRANCH IF NOT EXISTS {branch}")
-    writer = conform(df, table).writeTo(f"{name}.branch_{branch}")
+    # Rows are written where they are: a shuffle by month and a sort would cost more than a few files more.
+    writer = (
+        conform(df, table)
+        .writeTo(f"{name}.branch_{branch}")
+        .options(**{"distribution-mode": "none", "fanout-enabled": "true"})
+    )
     if base is not None:
         writer.append()
     else:

@@ -58,7 +58,7 @@ RUN = (
     "run_id, source, business_date, code_version, conf_fingerprint, ingest_version, key_version, retrain, attempt,"
     " status, message, plan, published_at"
 )
-FILE = "name, landing_date, sha256, size_bytes, mtime_ns, lines, header_lines, status, reason"
+FILE = "name, landing_date, sha256, size_bytes, mtime_ns, lines, header_lines, status, reason, kind, columns"
 
 
 class Ledger(ModelLedger):
@@ -70,25 +70,35 @@ class Ledger(ModelLedger):
     def files(self, source: str) -> list[LandedFile]:
         """Every file the source ever landed, by landing date and name."""
         rows = self._rows(f"SELECT {FILE} FROM ops.files WHERE source = %s ORDER BY landing_date, name, sha256", source)  # noqa: S608
-        return [LandedFile(**row) for row in rows]
+        return [LandedFile(**row | {"columns": tuple(row["columns"])}) for row in rows]
 
     @repeatable
     def add_files(self, source: str, files: Sequence[LandedFile]) -> None:
-        """Record files; one already there (same name, landing date and content) gets the new status and reason.
+        """Record files; one already there (same name, landing date and content) gets what is told of it now.
+
+        An accepted file that is accepted for another day now (the source's conf says so) is no longer so for the old.
 
         Raises:
             LedgerError: a content is accepted under two names; the second is to be refused as a duplicate delivery.
         """
-        statement = (
-            f"INSERT INTO ops.files (source, {FILE}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
-            " ON CONFLICT (source, name, landing_date, sha256) DO UPDATE SET size_bytes = excluded.size_bytes,"
-            " mtime_ns = excluded.mtime_ns, lines = excluded.lines, header_lines = excluded.header_lines,"
-            " status = excluded.status, reason = excluded.reason"
-        )
         names = [name.strip() for name in FILE.split(",")]
+        told = ", ".join(f"{n} = excluded.{n}" for n in names if n not in ("name", "landing_date", "sha256"))
+        statement = (
+            f"INSERT INTO ops.files (source, {FILE}) VALUES (%s{', %s' * len(names)})"  # noqa: S608
+            f" ON CONFLICT (source, name, landing_date, sha256) DO UPDATE SET {told}"
+        )
+        moved = (
+            "UPDATE ops.files SET status = 'refused', reason = 'moved: it landed on ' || %s::date"
+            " WHERE source = %s AND name = %s AND sha256 = %s AND landing_date <> %s AND status = 'accepted'"
+        )
+        accepted = [f for f in files if f.status == "accepted"]
+        rows = [[source, *(list(v) if isinstance(v := getattr(f, n), tuple) else v for n in names)] for f in files]
         with self._connect() as conn:
             try:
-                conn.cursor().executemany(statement, [[source, *(getattr(f, n) for n in names)] for f in files])
+                conn.cursor().executemany(
+                    moved, [(f.landing_date, source, f.name, f.sha256, f.landing_date) for f in accepted]
+                )
+                conn.cursor().executemany(statement, rows)
             except psycopg.errors.UniqueViolation as error:
                 raise LedgerError(
                     f"source {source}: a file's content is already accepted under another name"
@@ -198,7 +208,7 @@ class Ledger(ModelLedger):
             " WHERE rf.run_id = %s ORDER BY f.landing_date, f.name",
             run_id,
         )
-        return [LandedFile(**row) for row in rows]
+        return [LandedFile(**row | {"columns": tuple(row["columns"])}) for row in rows]
 
     @repeatable
     def mark(self, run_id: str, status: RunStatus, message: str = "") -> None:

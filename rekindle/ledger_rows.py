@@ -17,7 +17,11 @@ ModelStatus = Literal["candidate", "champion", "refused", "retired"]
 
 @dataclass(frozen=True)
 class LandedFile:
-    """A file that landed. Lines count a header; refused ones say why (`duplicate_delivery: <name>` among others)."""
+    """A file that landed. Lines count a header; refused ones say why (`duplicate_delivery: <name>` among others).
+
+    `kind` is its name in the source's `files`, "" where its name is of none (or of several). `columns` are the names
+    found in it, in file order (JSON: the sorted keys of a sample of lines); none where it is refused or has no names.
+    """
 
     name: str
     landing_date: date
@@ -28,6 +32,8 @@ class LandedFile:
     header_lines: int
     status: FileStatus
     reason: str | None = None
+    kind: str = ""
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,24 @@ def read(context: Context, table: Table) -> DataFrame:
 
 
 def store(context: Context, table: Table, df: DataFrame, base: int | None = None) -> TableVersion:
-    """Write a table on the run's branch, fingerprint what the lake then holds, and tell the ledger."""
-    snapshot = lake.write(context.spark, context.source.name, table, context.run_id, df, base)
-    content = lake.read(context.spark, context.source.name, table, snapshot.snapshot_id)
+    """Write a table on the run's branch, fingerprint what the lake then holds, and tell the ledger.
+
+    `base` is the snapshot of the night this one builds on, to which the rows are added: then only these are read back,
+    and a night does not cost more because the shop grows older.
+    """
+    spark, source = context.spark, context.source.name
+    snapshot = lake.write(spark, source, table, context.run_id, df, base)
+    if base is None:
+        fingerprint = of_frame(lake.read(spark, source, table, snapshot.snapshot_id), table)
+    else:
+        kept = context.ledger.tables(str(context.this_run.plan["base"]))[table.name]
+        added = lake.read_added(spark, source, table, base, snapshot.snapshot_id)
+        fingerprint = kept.fingerprint + of_frame(added, table)
     version = TableVersion(
         table=table.name,
         snapshot_id=snapshot.snapshot_id,
         metadata_location=snapshot.metadata_location,
-        fingerprint=of_frame(content, table),
+        fingerprint=fingerprint,
         accepted=False,
     )
     context.ledger.record_table(context.run_id, version)

@@ -5,120 +5,37 @@ An unknown key, a wrong type or an unknown source is one line that names the fil
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rekindle import conf_faults
+from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+Model = TypeVar("Model", bound=Strict)
 
 
 class SettingsError(Exception):
-    """Something in conf/ or on the command line is not legal: what was found, where, and what is legal."""
+    """Something in conf/ or on the command line is not legal: what was found, where, and what is legal.
+
+    `faults` are its sentences one by one; as text they are one line.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _zone(name: str) -> str:
-    if name not in available_timezones():
-        near = difflib.get_close_matches(name, available_timezones(), 1)
-        raise ValueError(f"unknown time zone {name!r}" + (f", did you mean {near[0]}?" if near else ""))
-    return name
-
-
-TimeZone = Annotated[str, AfterValidator(_zone)]
 Days = Annotated[int, Field(ge=1)]
-
-
-class Landing(Strict):
-    """Which files of the landing folder are the source's, and what a day without one means."""
-
-    pattern: str
-    on_missing_day: Literal["refuse", "accept"]
-
-    @model_validator(mode="after")
-    def _names_the_date(self) -> Landing:
-        if "(?P<date>" not in self.pattern:
-            raise ValueError("the pattern must capture the landing date as (?P<date>…)")
-        return self
-
-
-class LogFormat(Strict):
-    """How a line is written. `fields` are the names by which expressions mean them."""
-
-    kind: Literal["json_lines", "csv"]
-    fields: tuple[str, ...]
-    delimiter: str = ","
-    header: bool = False
-
-
-class EventId(Strict):
-    """The event's id: the source's own column, or a hash of the columns that make an event the same event."""
-
-    column: str | None = None
-    hash_of: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> EventId:
-        if bool(self.column) == bool(self.hash_of):
-            raise ValueError("give either column or hash_of")
-        return self
-
-
-class EventTime(Strict):
-    """Where the time stands and how it is written: Spark's pattern; without an offset in it, it is shop time."""
-
-    expression: str
-    format: str
-    has_offset: bool
-
-
-class Rule(Strict):
-    """A source's own reason to quarantine a line; `when` is a Spark SQL condition, the first that holds counts."""
-
-    id: Annotated[str, Field(pattern=NAME.pattern)]
-    when: str
-    reason: str
-
-
-class Repair(Strict):
-    """A mending that the mapping's expressions make, counted on the lines where `when` holds."""
-
-    id: Annotated[str, Field(pattern=NAME.pattern)]
-    when: str
-
-
-class Mapping(Strict):
-    """From the shop's fields to canonical columns, as Spark SQL expressions over text columns."""
-
-    event_id: EventId
-    event_time: EventTime
-    event_type: str
-    event_types: dict[str, str]
-    user_id: str
-    item_id: str = "NULL"
-    title: str = "NULL"
-    category: str = "NULL"
-    order_id: str = "NULL"
-    quantity: str = "NULL"
-    unit_price: str = "NULL"
-    stars: str = "NULL"
-    text: str = "NULL"
-    session_id: str = "NULL"
-    denied_user_ids: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    repairs: tuple[Repair, ...] = ()
 
 
 class Churn(Strict):
@@ -147,20 +64,20 @@ class Recommend(Strict):
     durable_categories: tuple[str, ...] = ()
 
 
-class Source(Strict):
-    """One shop's log format and the numbers that depend on the shop."""
+class Source(Ingest):
+    """One shop's log format and the numbers that depend on the shop.
 
-    name: Annotated[str, Field(pattern=NAME.pattern)]
+    `severities` arms or disarms the checks of drift (`make backtest-expectations` says what each would have refused).
+    """
+
     description: str
     simulated: bool = False
-    time_zone: TimeZone
     currency: str
-    first_date: date
     first_night: date | None = None
-    landing: Landing
+    on_missing_day: Literal["refuse", "accept"]
     quarantine_share_limit: Annotated[float, Field(gt=0, le=1)]
-    format: LogFormat
-    mapping: Mapping
+    severities: dict[str, Literal["critical", "warning"]] = Field(default_factory=dict)
+    not_customers: NotCustomers = NotCustomers()
     churn: Churn
     recommend: Recommend
 
@@ -201,7 +118,7 @@ class Spark(Strict):
 
     master: str
     deploy_mode: Literal["client", "cluster"] = "client"
-    conf: dict[str, str] = {}
+    conf: dict[str, str] = Field(default_factory=dict)
 
 
 class Lake(Strict):
@@ -221,7 +138,7 @@ class Warehouse(Strict):
     embedded: bool
     host: str
     port: int | None = None
-    database: Annotated[str, Field(pattern=NAME.pattern)]
+    database: Name
     secrets: Path
 
 
@@ -280,16 +197,24 @@ class Settings(BaseModel):
     @cached_property
     def ingest_version(self) -> str:
         """Digest of what decides a line's fate: a night builds only on nights that cleaned by the same."""
-        told = self.source.model_dump_json(include={"name", "time_zone", "format", "mapping"})
-        code = digest_of_code(
-            self.root, "jobs/ingest/clean_events.py", "schemas/events.py", "rekindle/landing_lines.py"
-        )
+        told = Ingest.model_dump_json(self.source, include=set(Ingest.model_fields))
+        code = digest_of_code(self.root, *INGEST_CODE)
         key = self.environment.identity.key_version
         return hashlib.sha256(f"{told} {code} {key}".encode()).hexdigest()[:16]
 
     def as_of(self, business_date: date) -> date:
         """The first local day that the night of `business_date` may not look at."""
         return business_date + timedelta(days=1)
+
+
+# What decides a line's fate, as far as code does.
+INGEST_CODE = (
+    "jobs/ingest/clean_events.py",
+    *(f"rekindle/{name}.py" for name in ("expressions", "expression_columns", "identity")),
+    *(f"rekindle/line_{name}.py" for name in ("parsing", "rules", "fates", "cleaning")),
+    *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "streams", "parquet")),
+    "schemas/events.py",
+)
 
 
 def digest_of_code(root: Path, *parts: str) -> str:
@@ -329,9 +254,9 @@ def load_environment(name: str = "local", root: Path = ROOT) -> Environment:
     Raises:
         SettingsError: there is none, or its file is not legal.
     """
-    path = _choice("environment", name, conf_folder(root) / "environments")
+    path = _choice("environment", name, environment_names(root), conf_folder(root) / "environments")
     text = path.read_text(encoding="utf-8").replace("{home}", str(home()))
-    return Environment.model_validate(_parsed(path, text, Environment))
+    return _parsed(path, text, Environment)
 
 
 def load(source: str, environment: str = "local", root: Path = ROOT) -> Settings:
@@ -340,14 +265,14 @@ def load(source: str, environment: str = "local", root: Path = ROOT) -> Settings
     Raises:
         SettingsError: an unknown source or environment, an unknown key, a value that is not legal.
     """
-    path = _choice("source", source, conf_folder(root) / "sources")
+    path = _choice("source", source, source_names(root), conf_folder(root) / "sources")
     business = conf_folder(root) / "business.yaml"
     return Settings(
         root=root,
         home=home(),
         environment=load_environment(environment, root),
-        source=Source.model_validate(_parsed(path, path.read_text(encoding="utf-8"), Source)),
-        business=Business.model_validate(_parsed(business, business.read_text(encoding="utf-8"), Business)),
+        source=_parsed(path, path.read_text(encoding="utf-8"), Source),
+        business=_parsed(business, business.read_text(encoding="utf-8"), Business),
     )
 
 
@@ -365,63 +290,23 @@ def parse_date(text: str) -> date:
         raise SettingsError(f"DATE={text!r} is not a calendar day; expected YYYY-MM-DD, as in 2026-04-30") from None
 
 
-def _choice(what: str, name: str, folder: Path) -> Path:
-    names = sorted(p.stem for p in folder.glob("*.yaml"))
+def _choice(what: str, name: str, names: list[str], folder: Path) -> Path:
     if name not in names:
         raise SettingsError(f"{what.upper()}={name!r} is unknown; legal values: {', '.join(names)}")
     return folder / f"{name}.yaml"
 
 
-def _parsed(path: Path, text: str, model: type[Strict]) -> dict[str, Any]:
-    """The file's content, checked against the model, every fault in one line each."""
+def _parsed(path: Path, text: str, model: type[Model]) -> Model:
+    """The file's content as the model, every fault in one line each."""
     where = path.relative_to(path.parents[2]) if len(path.parents) > 2 else path
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    twice = conf_faults.told_twice(str(where), text)
+    if twice:
+        raise SettingsError(*twice)
     try:
-        model.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise SettingsError("; ".join(_fault(str(where), text, model, e) for e in error.errors())) from None
-    return dict(content)
-
-
-def _fault(where: str, text: str, model: type[Strict], error: Any) -> str:
-    keys = [str(k) for k in error["loc"]]
-    line = _line_of(text, keys)
-    place = f"{where}:{line}: {'.'.join(keys)}" if line else f"{where}: {'.'.join(keys) or 'the file'}"
-    if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg']}, found {error['input']!r}"
-    legal = _legal_keys(model, keys[:-1])
-    near = difflib.get_close_matches(keys[-1], legal, 1)
-    hint = f", did you mean {near[0]}?" if near else ""
-    return f"{place}: unknown key{hint} Legal: {', '.join(legal)}" if legal else f"{place}: unknown key"
-
-
-def _legal_keys(model: type[BaseModel], parents: list[str]) -> list[str]:
-    current: type[BaseModel] | None = model
-    for key in parents:
-        kind = current.model_fields[key].annotation if current and key in current.model_fields else None
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            current = kind
-        elif not key.isdigit():
-            current = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type)), None)
-            if current is None or not issubclass(current, BaseModel):
-                return []
-    return sorted(current.model_fields) if current else []
-
-
-def _line_of(text: str, keys: list[str]) -> int | None:
-    """The line on which the innermost of the keys stands, walking down the parsed nodes."""
-    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    line = None
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == key), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
-            node = node.value[int(key)]
-            line = node.start_mark.line + 1
-    return line
+        raise SettingsError(*conf_faults.told(str(where), text, model, error)) from None

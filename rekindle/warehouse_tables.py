@@ -39,6 +39,9 @@ LEDGER = (
   recorded_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (source, name, landing_date, sha256),
   CHECK (status = 'accepted' OR reason IS NOT NULL))""",
+    # Rows from before sources had several kinds of files: preflight reads such a file again and fills these in.
+    "ALTER TABLE ops.files ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT '',"
+    " ADD COLUMN IF NOT EXISTS columns text[] NOT NULL DEFAULT '{}'",
     # A line is known by its file's digest and its number: one content may be accepted only once.
     "CREATE UNIQUE INDEX IF NOT EXISTS files_accepted_once ON ops.files (source, sha256) WHERE status = 'accepted'",
     """CREATE TABLE IF NOT EXISTS ops.runs (

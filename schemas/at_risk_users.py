@@ -9,6 +9,7 @@ AT_RISK_USERS = Table(
     doc="One row per eligible user (see conf: a buyer, active within the eligibility window), at risk or not.",
     key=("user_key",),
     readers="jobs, CRM (through crm.at_risk_users)",
+    served=True,
     columns=(
         Column("user_key", "string", "Keyed pseudonym of the user.", privacy="pseudonym"),
         Column(
@@ -29,7 +30,7 @@ AT_RISK_USERS = Table(
             "recency_days", "double", "Days from the last purchase to the end of the business date.", "days", minimum=0
         ),
         Column("frequency", "bigint", "Distinct orders ever.", "orders", minimum=1),
-        Column("monetary", "double", "Money spent ever, net of returns.", "shop currency"),
+        Column("monetary", "double", "Money spent ever, net of returns; a line without price is 0.", "shop currency"),
         Column("horizon_days", "int", "Length of the outcome window the probability speaks of.", "days", minimum=1),
         Column("model_version", "string", "Digest of the champion that scored the user."),
         Column("business_date", "date", "The shop's local day whose night wrote this row."),

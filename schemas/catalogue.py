@@ -1,14 +1,24 @@
 """All contracts: the lake's tables, and those staged in the warehouse for the CRM."""
 
 from schemas.at_risk_users import AT_RISK_USERS
+from schemas.campaign_targets import CAMPAIGN_TARGETS
+from schemas.campaigns import CAMPAIGNS
+from schemas.coupons import COUPONS
+from schemas.day_profiles import DAY_PROFILES
 from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.item_measures import ITEM_MEASURES
+from schemas.items import ITEMS
 from schemas.quarantine import QUARANTINE
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.users import USERS
 
 SERVED = (RECOMMENDATIONS, AT_RISK_USERS, USER_PROFILES, RETENTION_METRICS)
-LAKE = (EVENTS, DUPLICATES, QUARANTINE, USER_FEATURES, ITEM_FEATURES, *SERVED)
+# What a source may tell beside events; a source without such files has no such table.
+REFERENCE = (ITEMS, USERS, CAMPAIGNS, CAMPAIGN_TARGETS, COUPONS, ITEM_MEASURES)
+LAKE = (EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES, USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS, *SERVED)

@@ -1,6 +1,7 @@
 """Clean events: what every user did, in the shop-independent vocabulary of docs/definitions."""
 
 from rekindle.contract import Column, Table
+from schemas import USER
 
 EVENT_TYPES = ("view", "cart", "favourite", "purchase", "return", "review", "search", "rating", "contact", "redeem")
 
@@ -13,8 +14,7 @@ EVENTS = Table(
     partition_by="months(event_date)",
     columns=(
         Column("event_id", "string", "The source's own event id, or a hash of the event's business key."),
-        Column("user_key", "string", "Keyed pseudonym of the user (HMAC-SHA-256, hex).", privacy="pseudonym"),
-        Column("key_version", "int", "Version of the key that made `user_key`.", minimum=1),
+        *USER,
         Column("event_type", "string", "What the user did.", allowed=EVENT_TYPES),
         Column("event_ts", "timestamp", "When the user acted.", unit="UTC instant"),
         Column("event_date", "date", "The shop's local calendar day of `event_ts`."),
@@ -52,6 +52,12 @@ EVENTS = Table(
         ),
         Column("session_id", "string", "The visit this action belongs to; null where not logged.", nullable=True),
         Column("repairs", "string", "Ids of the repairs made to the line, by comma; null if none.", nullable=True),
+        Column(
+            "flags",
+            "string",
+            "Ids of the source's flags that hold, by comma: no model learns from such users; null if none.",
+            nullable=True,
+        ),
         Column("landing_date", "date", "Day on which the file with this line landed."),
         Column("file_sha256", "string", "Digest of the landed file."),
         Column("line_number", "bigint", "Line in that file, from 1, a header counted.", minimum=1),

@@ -9,6 +9,7 @@ RECOMMENDATIONS = Table(
     doc="One row per user and rank: the items to offer, best first, twenty for every user.",
     key=("user_key", "rank"),
     readers="jobs, CRM (through crm.recommendations)",
+    served=True,
     columns=(
         Column("user_key", "string", "Keyed pseudonym of the user.", privacy="pseudonym"),
         Column("rank", "int", "Place in the user's list, from 1.", minimum=1, maximum=100),

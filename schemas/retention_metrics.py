@@ -7,6 +7,7 @@ RETENTION_METRICS = Table(
     doc="One row per whole local week (Monday to Sunday) that ended by the business date.",
     key=("week_start",),
     readers="jobs, CRM (through crm.retention_metrics)",
+    served=True,
     columns=(
         Column("week_start", "date", "The week's Monday, shop time."),
         Column("business_date", "date", "The shop's local day whose night wrote this row."),

@@ -20,7 +20,7 @@ USER_FEATURES = Table(
         ),
         Column("tenure_days", "double", "Days from the first action to `as_of`.", "days", minimum=0),
         Column("frequency", "double", "Distinct orders ever.", "orders", minimum=0),
-        Column("monetary", "double", "Money spent ever, net of returns.", "shop currency"),
+        Column("monetary", "double", "Money spent ever, net of returns; a line without price is 0.", "shop currency"),
         Column("orders_14d", "double", "Orders in the last 14 days.", "orders", minimum=0),
         Column("orders_30d", "double", "Orders in the last 30 days.", "orders", minimum=0),
         Column("orders_60d", "double", "Orders in the last 60 days.", "orders", minimum=0),

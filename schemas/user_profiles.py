@@ -7,6 +7,7 @@ USER_PROFILES = Table(
     doc="One row per user seen before the end of the business date: RFM, activity and preferred categories.",
     key=("user_key",),
     readers="jobs, CRM (through crm.user_profiles)",
+    served=True,
     columns=(
         Column("user_key", "string", "Keyed pseudonym of the user.", privacy="pseudonym"),
         Column("business_date", "date", "The shop's local day whose night wrote this row."),
@@ -19,7 +20,7 @@ USER_PROFILES = Table(
             minimum=0,
         ),
         Column("frequency", "bigint", "Distinct orders ever.", "orders", minimum=0),
-        Column("monetary", "double", "Money spent ever, net of returns.", "shop currency"),
+        Column("monetary", "double", "Money spent ever, net of returns; a line without price is 0.", "shop currency"),
         Column(
             "recency_score",
             "int",
@@ -67,6 +68,13 @@ USER_PROFILES = Table(
             "array<double>",
             "Their shares, in the same order; null if no action had a category.",
             "share, 0 to 1",
+            nullable=True,
+        ),
+        Column(
+            "excluded_as",
+            "string",
+            "Rules by which no model learns from this user (a machine, a test account), by comma, as in excluded_users;"
+            " null if taken for a customer.",
             nullable=True,
         ),
     ),

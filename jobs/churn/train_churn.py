@@ -1,7 +1,9 @@
 """Offer a recency baseline and boosted trees that say who is about to leave, both judged on a later slice.
 
-Reads   events, user_features, the champion
+Reads   events, user_features, excluded_users, the champion
 Writes  the registry: two candidates with their records
+
+Excluded users are neither learnt from nor judged on.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from rekindle.methods.churn_labels import eligible, labels, sees_the_future
 from rekindle.methods.churn_models import ChurnModel, RecencyModel, TreeModel, TreeParams
 from rekindle.methods.classification import reliability
 from rekindle.methods.cutoffs import Cutoffs, TooLittleHistory
+from rekindle.methods.not_customers import customers
 from rekindle.methods.xgboost_scoring import feature_matrix
 from rekindle.settings import Churn
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.user_features import MODEL_INPUTS, USER_FEATURES
 
 LEAST_TO_TRAIN = 50  # of each class
@@ -371,7 +375,8 @@ def train(context: Context) -> None:
         conf.cutoff_step_days,
         conf.training_cutoffs,
     )
-    found = examples(night.read(context, EVENTS), night.read(context, USER_FEATURES), cuts, conf, as_of).persist()
+    features = customers(night.read(context, USER_FEATURES), night.read(context, EXCLUDED_USERS))
+    found = examples(night.read(context, EVENTS), features, cuts, conf, as_of).persist()
     counts = count(found)
     check_counts(counts, cuts)
     made = fit(found, counts, cuts, context)

@@ -8,30 +8,29 @@ Prints one JSON line: the run id, whether anything is left to do, and whether tr
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 from rekindle.cli import Context, DataRefused, main
-from rekindle.landing_lines import RefusedFile, lines, take
+from rekindle.landing_inspection import (
+    Listed,
+    Listing,
+    has_changed,
+    inspect,
+    is_named,
+    list_landing,
+    refused,
+    shown,
+    unnamed,
+    without,
+)
+from rekindle.landing_names import header_fault
 from rekindle.ledger import MODEL_KINDS, LandedFile, Run, RunKey
-from rekindle.settings import LogFormat, Settings
-
-
-def landing_date(name: str, pattern: str) -> date | None:
-    """The day that a file's name says it landed on, or None if the name is not one of the source's."""
-    found = re.fullmatch(pattern, name)
-    if found is None:
-        return None
-    try:
-        return date.fromisoformat(found["date"])
-    except ValueError:
-        return None
+from rekindle.settings import Settings
+from rekindle.sources import Ingest
 
 
 def run_id(settings: Settings, day: date, files: Sequence[LandedFile], retrain: bool) -> str:
@@ -39,7 +38,7 @@ def run_id(settings: Settings, day: date, files: Sequence[LandedFile], retrain: 
     told = {
         "source": settings.source.name,
         "date": day.isoformat(),
-        "files": sorted((f.landing_date.isoformat(), f.sha256) for f in files),
+        "files": sorted((f.kind, f.landing_date.isoformat(), f.sha256) for f in files),
         "code": settings.code_version,
         "conf": settings.conf_fingerprint,
         "key_version": settings.environment.identity.key_version,
@@ -48,88 +47,44 @@ def run_id(settings: Settings, day: date, files: Sequence[LandedFile], retrain: 
     return "r" + hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def inspect(path: Path, day: date, bronze: Path, log_format: LogFormat, taken: dict[str, str]) -> LandedFile:
-    """One landed file, taken whole into bronze or refused by name with a reason.
-
-    `taken` maps the digests of accepted files to their names: the same content under another name is refused.
-    """
-    before = path.lstat()
-
-    def landed(sha256: str, count: int, reason: str | None, header_lines: int = 0) -> LandedFile:
-        return LandedFile(
-            name=path.name,
-            landing_date=day,
-            sha256=sha256,
-            size_bytes=before.st_size,
-            mtime_ns=before.st_mtime_ns,
-            lines=count,
-            header_lines=header_lines,
-            status="refused" if reason else "accepted",
-            reason=reason,
-        )
-
-    try:
-        copy = take(path, bronze)
-    except RefusedFile as refused:
-        return landed(hashlib.sha256(f"{path.name} {refused.reason}".encode()).hexdigest(), 0, str(refused))
-    after = path.lstat()
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        return landed(copy.sha256, copy.lines, "not_ready: it changed while it was read")
-    other = taken.get(copy.sha256)
-    if other is not None and other != path.name:
-        return landed(copy.sha256, copy.lines, f"duplicate_delivery: the same content as {other}")
-    if log_format.header:
-        found = header_of(bronze / copy.sha256, log_format.delimiter)
-        if found != list(log_format.fields):
-            return landed(
-                copy.sha256, copy.lines, f"header: expected {','.join(log_format.fields)}, found {','.join(found)}"
-            )
-    return landed(copy.sha256, copy.lines, None, int(log_format.header))
+def is_as_declared(file: LandedFile, listed: Listed, source: Ingest) -> bool:
+    """Whether what the ledger knows of a file still fits the source's conf, which may have changed since."""
+    kind, day = listed.kinds[0]
+    log_format = source.files[kind].format
+    return (file.kind, file.landing_date, file.header_lines) == (kind, day, int(log_format.header)) and (
+        not is_named(log_format) or header_fault(file.columns, log_format) is None
+    )
 
 
-def header_of(path: Path, delimiter: str) -> list[str]:
-    """The names in a file's first line."""
-    first = next(lines(path), None)
-    text = (first.value or b"").decode("utf-8", errors="replace") if first else ""
-    return next(csv.reader([text.rstrip("\r")], delimiter=delimiter), [])
+def inspect_landing(settings: Settings, listing: Listing, day: date, known: Sequence[LandedFile]) -> list[LandedFile]:
+    """Every due file of the landing folder, accepted or refused.
 
-
-def inspect_landing(settings: Settings, day: date, known: Sequence[LandedFile]) -> Iterator[LandedFile]:
-    """Every file of the landing folder with a landing date up to `day`, and every name that is not the source's.
-
-    A file whose name, size and time of change the ledger knows is not read again.
+    A file whose name, size and time of change the ledger knows is not read again. One that changes before the last
+    is read is not ready, so that what is written slowly has the longest time to show it.
     """
     source = settings.source
-    seen = {(f.name, f.size_bytes, f.mtime_ns): f for f in known if f.status == "accepted"}
-    taken = {f.sha256: f.name for f in known if f.status == "accepted"}
-    for path in sorted(settings.landing.resolve().iterdir()):
-        if path.name.startswith("README") or path.name == "SOURCE.md":
+    accepted = [f for f in known if f.status == "accepted"]
+    seen = {(f.name, f.size_bytes, f.mtime_ns): f for f in accepted}
+    taken = {f.sha256: f.name for f in accepted}
+    found: list[tuple[Listed, LandedFile]] = []
+    for listed in listing.due:
+        reason = unnamed(listed, source)
+        if reason:
+            found.append((listed, refused(listed, day, "", reason)))
             continue
-        landed = landing_date(path.name, source.landing.pattern)
-        if landed is None:
-            told = hashlib.sha256(path.name.encode()).hexdigest()
-            info = path.lstat()
-            yield LandedFile(
-                name=path.name,
-                landing_date=day,
-                sha256=told,
-                size_bytes=info.st_size,
-                mtime_ns=info.st_mtime_ns,
-                lines=0,
-                header_lines=0,
-                status="refused",
-                reason=f"name: it does not match {source.landing.pattern}",
-            )
-            continue
-        if landed > day:
-            continue
-        info = path.lstat()
-        file = seen.get((path.name, info.st_size, info.st_mtime_ns)) or inspect(
-            path, landed, settings.environment.lake.bronze, source.format, taken
-        )
+        file = seen.get((shown(listed.path.name), listed.size_bytes, listed.mtime_ns))
+        if file is None or not is_as_declared(file, listed, source):
+            log_format = source.files[listed.kinds[0][0]].format
+            file = inspect(listed, settings.environment.lake.bronze, log_format, taken)
         if file.status == "accepted":
             taken[file.sha256] = file.name
-        yield file
+        found.append((listed, file))
+    return [
+        without(file, "not_ready: it changed while the others were read")
+        if file.status == "accepted" and has_changed(listed)
+        else file
+        for listed, file in found
+    ]
 
 
 def is_base(base: Sequence[LandedFile], files: Sequence[LandedFile]) -> bool:
@@ -143,17 +98,17 @@ def is_base(base: Sequence[LandedFile], files: Sequence[LandedFile]) -> bool:
     return old <= new and (not added or not base or min(added) > max(f.landing_date for f in base))
 
 
-def is_foreign(file: LandedFile) -> bool:
-    """Whether the file is refused because its name is none of the source's: it says nothing about any day."""
-    return (file.reason or "").startswith("name:")
+def brings_events(file: LandedFile, source: Ingest) -> bool:
+    """Whether the file is of a kind that brings events; one whose name is of no kind says nothing about any day."""
+    return file.kind in source.files and source.files[file.kind].table == "events"
 
 
 def missing_day(context: Context, files: Sequence[LandedFile]) -> str | None:
-    """Why the day has nothing to clean, in one sentence, or None if it has."""
+    """Why the day has no events to clean, in one sentence, or None if it has."""
     day, name = context.business_date, context.source.name
     served = context.ledger.served(name)
     last = f"the last good night ({served.business_date}) stays served" if served else "nothing was served before"
-    today = [f for f in files if f.landing_date == day and not is_foreign(f)]
+    today = [f for f in files if f.landing_date == day and brings_events(f, context.source)]
     accepted = [f for f in today if f.status == "accepted"]
     if sum(f.lines - f.header_lines for f in accepted) > 0:
         return None
@@ -188,17 +143,25 @@ def run(context: Context) -> None:
     settings, log = context.settings, context.log
     if not settings.landing.is_dir():
         raise DataRefused(f"landing folder {settings.landing} does not exist; give LANDING=<folder>")
-    files = list(inspect_landing(settings, context.business_date, context.ledger.files(settings.source.name)))
-    context.ledger.add_files(settings.source.name, files)
+    day, source = context.business_date, settings.source
+    listing = list_landing(settings.landing, source, day)
+    files = inspect_landing(settings, listing, day, context.ledger.files(source.name))
+    context.ledger.add_files(source.name, files)
+    accepted = [f for f in files if f.status == "accepted"]
+    log.info(
+        "listed=%d accepted=%d refused=%d later=%d ignored=%d",
+        len(listing.due) + len(listing.later) + len(listing.ignored),
+        len(accepted),
+        len(files) - len(accepted),
+        len(listing.later),
+        len(listing.ignored),
+    )
     for file in files:
         if file.status == "refused":
             log.warning("refused file=%s reason=%s", file.name, file.reason)
-    accepted = [f for f in files if f.status == "accepted"]
     missing = missing_day(context, files)
-    broken = [
-        f for f in files if f.landing_date == context.business_date and f.status == "refused" and not is_foreign(f)
-    ]
-    if missing and (settings.source.landing.on_missing_day == "refuse" or broken):
+    is_broken = any(f.landing_date == day and f.status == "refused" and brings_events(f, source) for f in files)
+    if missing and (source.on_missing_day == "refuse" or is_broken):
         raise DataRefused(missing)
     if missing:
         log.warning("%s", missing)

@@ -1,11 +1,12 @@
 """Describe users and items as of the night, and users as of past cut-offs when training is due.
 
 Reads   events
-Writes  user_features, item_features, user_profiles, retention_metrics
+Writes  user_features, item_features, excluded_users, user_profiles, retention_metrics
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -15,8 +16,10 @@ from pyspark.sql import functions as F
 from rekindle import night
 from rekindle.cli import Context, main
 from rekindle.methods import cutoffs
+from rekindle.methods.not_customers import not_customers
 from rekindle.settings import Source
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -218,9 +221,12 @@ def quintile(value: str, thresholds: Column) -> Column:
 
 
 def user_profiles(
-    features: DataFrame, events: DataFrame, as_of: date, business_date: date, source: Source
+    features: DataFrame, events: DataFrame, excluded: DataFrame, as_of: date, business_date: date, source: Source
 ) -> DataFrame:
     """Tonight's profiles from tonight's features; quintile limits are exact percentiles over the buyers."""
+    rules = excluded.groupBy("user_key").agg(
+        F.array_join(F.array_sort(F.collect_set("rule")), ",").alias("excluded_as")
+    )
     fifths = F.array(*[F.lit(q) for q in (0.2, 0.4, 0.6, 0.8)])
     # Recency scores count the other way round: the fewer days, the higher.
     buyers = features.where("frequency > 0").select(
@@ -249,6 +255,7 @@ def user_profiles(
         features.join(scores, "user_key", "left")
         .join(dates, "user_key")
         .join(top_categories(events, as_of, source.recommend.event_weights), "user_key", "left")
+        .join(rules, "user_key", "left")
         .withColumns(whole | {"frequency": F.col("frequency").cast("bigint"), "business_date": F.lit(business_date)})
     )
 
@@ -312,6 +319,18 @@ def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> Da
     )
 
 
+def excluded_users(events: DataFrame, as_of: date, source: Source) -> DataFrame:
+    """Who is left out of the models tonight, a row for each rule that was met."""
+    return not_customers(events, as_of, **source.not_customers.model_dump()).withColumn("as_of", F.lit(as_of))
+
+
+def count_by_rule(excluded: DataFrame) -> dict[str, int]:
+    """How many users each rule excludes, and `users`, all of them; a row a rule reaches the driver."""
+    counted = excluded.rollup("rule").agg(F.count_distinct("user_key").alias("users")).collect()
+    found = {row["rule"] or "users": row["users"] for row in counted}
+    return {"users": 0} | dict(sorted(found.items()))  # a rollup of no rows has no total
+
+
 def past_cutoffs(context: Context, as_of: date) -> tuple[date, ...]:
     """The cut-offs that training the churn model needs; none where the log is too short (train_churn says so)."""
     churn = context.source.churn
@@ -341,9 +360,14 @@ def run(context: Context) -> None:
     night.store(context, USER_FEATURES, user_features(events, as_ofs, source.time_zone))
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
     night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
-    night.store(context, USER_PROFILES, user_profiles(tonight, events, as_of, context.business_date, source))
+    night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
+    excluded = night.read(context, EXCLUDED_USERS)
+    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source)
+    night.store(context, USER_PROFILES, profiles)
     night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
     context.detail["as_ofs"] = [day.isoformat() for day in as_ofs]
+    context.detail["excluded"] = count_by_rule(excluded)
+    context.log.info("excluded %s", json.dumps(context.detail["excluded"]))
 
 
 if __name__ == "__main__":

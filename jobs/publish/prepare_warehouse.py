@@ -1,7 +1,7 @@
 """Make the secrets, start the embedded server where there is one, and bring the warehouse up to the contracts.
 
 Reads   schemas
-Writes  the warehouse's roles, tables and views
+Writes  the warehouse's roles, tables and views; with --replace-views the lake's new columns
 
 A manual job: `make setup` and `make migrate` call it, no DAG does. Safe at any time.
 """
@@ -12,8 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rekindle import embedded, identity, settings, warehouse
-from schemas.catalogue import SERVED
+from rekindle import embedded, identity, lake_schema, settings, warehouse
+from schemas.catalogue import LAKE, SERVED
 
 
 def prepare(environment: settings.Environment, replace_views: bool) -> None:
@@ -23,6 +23,9 @@ def prepare(environment: settings.Environment, replace_views: bool) -> None:
         for folder in (Path(environment.lake.warehouse), environment.lake.bronze, environment.lake.artefacts):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     warehouse.prepare(environment, SERVED, replace_views)
+    if replace_views:
+        for column in lake_schema.add_columns(environment, LAKE):
+            sys.stdout.write(f"lake: added {column}\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Check everything the night made of its events; only then may it be staged for the CRM.
 
-Reads   user_features, item_features, user_profiles, retention_metrics, recommendations, at_risk_users, events
+Reads   events, tables (the night's seven outputs, TABLES below)
 Writes  ops.checks, ops.run_tables (accepted), the lake's main
 """
 
@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from expectations import (
     at_risk_users,
+    excluded_users,
     item_features,
     recommendations,
     retention_metrics,
@@ -26,13 +27,17 @@ from rekindle.methods.churn_labels import eligible
 from rekindle.settings import Business, Source
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
-TABLES = (USER_FEATURES, ITEM_FEATURES, USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, AT_RISK_USERS)
+TABLES = (
+    *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
+    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, AT_RISK_USERS),
+)
 
 
 def batches(
@@ -62,6 +67,10 @@ def batches(
     return [
         whole(user_features.suite(as_of, users), features),
         whole(item_features.suite(as_of), items),
+        whole(excluded_users.suite(source, as_of), frames[EXCLUDED_USERS.name]),
+        quality.Batch(
+            excluded_users.suite_by_user(), excluded_users.by_user(frames[EXCLUDED_USERS.name], profiles), None
+        ),
         whole(user_profiles.suite(business_date), profiles),
         quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, frames[EVENTS.name]), None),
         whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
@@ -80,7 +89,7 @@ def batches(
 
 
 def run(context: Context) -> None:
-    """Evaluate, and let the six tables pass or refuse the night."""
+    """Evaluate, and let the seven tables pass or refuse the night."""
     versions = context.ledger.tables(context.run_id)
     frames = {t.name: night.read(context, t) for t in (EVENTS, *TABLES)}
     rows = {name: version.fingerprint.rows for name, version in versions.items()}

@@ -1,6 +1,6 @@
 """List twenty items for every user with tonight's champion, each with a reason.
 
-Reads   events, item_features
+Reads   events, item_features, excluded_users
 Writes  recommendations
 """
 
@@ -14,8 +14,10 @@ from pyspark.sql import functions as F
 from rekindle import night, registry
 from rekindle.cli import Context, UsageError, main
 from rekindle.methods import listing
+from rekindle.methods.not_customers import customers
 from rekindle.methods.recommenders import Recommender
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.recommendations import RECOMMENDATIONS
 
@@ -56,7 +58,7 @@ def recommend(
 
 
 def run(context: Context) -> None:
-    """Fold every user in from tonight's events and store the lists."""
+    """Fold every user in from tonight's events and store the lists; what is popular or current, customers decide."""
     source, conf = context.source, context.source.recommend
     as_of = context.settings.as_of(context.business_date)
     champion = context.ledger.run_champions(context.run_id).get("recommender")
@@ -64,7 +66,9 @@ def run(context: Context) -> None:
         raise UsageError(f"run {context.run_id} has no recommender yet; run judge_models before this")
     files = registry.load(context.settings.environment.lake.artefacts, champion.digest)
     counting = listing.Counting(**conf.model_dump(include=set(listing.Counting.__annotations__)))
-    prepared = listing.prepare(night.read(context, EVENTS).persist(), as_of, source.zone, counting)
+    events = night.read(context, EVENTS).persist()
+    heard = customers(events, night.read(context, EXCLUDED_USERS))
+    prepared = listing.prepare(events, as_of, source.zone, counting, heard)
     rows = recommend(
         prepared,
         Recommender.from_files(files),

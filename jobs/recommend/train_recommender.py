@@ -1,9 +1,9 @@
 """Train the recommender and judge it on later days beside popularity and the champion.
 
-Reads   events
+Reads   events, excluded_users
 Writes  the registry (popularity as baseline, ALS as candidate), ops.models
 
-Does nothing in a night where training is not due.
+Excluded users are neither learnt from nor judged on. Does nothing in a night where training is not due.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from rekindle.cli import Context, DataRefused, main
 from rekindle.ledger import Model
 from rekindle.methods import als, bootstrap, listing, ranking
 from rekindle.methods.dense_ids import dense_ids
+from rekindle.methods.not_customers import customers
 from rekindle.methods.ragged import Ragged
 from rekindle.methods.recommenders import Recommender
 from rekindle.settings import Recommend
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 
 K = 10
 # Judging holds lists of this many users on the driver at most (a hash sample): 50,000 x 10 x 8 bytes are 4 MB.
@@ -141,7 +143,7 @@ def run(context: Context) -> None:
     source, conf, business = context.source, context.source.recommend, context.settings.business
     as_of = context.settings.as_of(context.business_date)
     split = as_of - timedelta(days=conf.judge_days)
-    events = night.read(context, EVENTS).persist()
+    events = customers(night.read(context, EVENTS), night.read(context, EXCLUDED_USERS)).persist()
     counting = listing.Counting(**conf.model_dump(include=set(listing.Counting.__annotations__)))
     prepared = listing.prepare(events, split, source.zone, counting)
     prepared = replace(prepared, strengths=prepared.strengths.persist(), tastes=prepared.tastes.persist())

@@ -65,18 +65,25 @@ class Prepared:
     popularity: NDArray[np.float64]
 
 
-def prepare(events: DataFrame, as_of: date, zone: ZoneInfo, counting: Counting) -> Prepared:
+def prepare(
+    events: DataFrame, as_of: date, zone: ZoneInfo, counting: Counting, heard: DataFrame | None = None
+) -> Prepared:
     """What is known at `as_of`: events on that local day or later are not looked at.
 
+    `heard` are those of the events that decide what is popular and what is current: all of them where it is None.
     The catalogue and two numbers an item reach the driver; users never do.
     """
     from pyspark.sql import functions as F
 
     instant = F.lit(datetime.combine(as_of, time(), tzinfo=zone).timestamp())
-    seen = events.where(F.col("event_date") < F.lit(as_of)).withColumn(
-        "age_days", (instant - F.col("event_ts").cast("double")) / 86_400
-    )
+
+    def before(log: DataFrame) -> DataFrame:
+        age = (instant - F.col("event_ts").cast("double")) / 86_400
+        return log.where(F.col("event_date") < F.lit(as_of)).withColumn("age_days", age)
+
+    seen = before(events)
     named = seen.where("item_id IS NOT NULL")
+    counted = named if heard is None else before(heard).where("item_id IS NOT NULL")
     catalogue = sorted_keys(named, "item_id", MOST_ITEMS)
     spark = events.sparkSession
     index = F.broadcast(
@@ -116,10 +123,10 @@ def prepare(events: DataFrame, as_of: date, zone: ZoneInfo, counting: Counting) 
     place = {item: n for n, item in enumerate(catalogue)}
     eligible = np.zeros(len(catalogue), dtype=np.bool_)
     first_day = as_of - timedelta(days=counting.catalogue_days)
-    for row in named.where(F.col("event_date") >= F.lit(first_day)).select("item_id").distinct().toLocalIterator():
+    for row in counted.where(F.col("event_date") >= F.lit(first_day)).select("item_id").distinct().toLocalIterator():
         eligible[place[row.item_id]] = True
     popular = popularity_frame(
-        named.where("event_type = 'purchase'").withColumn("weight", F.lit(1.0)),
+        counted.where("event_type = 'purchase'").withColumn("weight", F.lit(1.0)),
         item="item_id",
         age_days="age_days",
         weight="weight",

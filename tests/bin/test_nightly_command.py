@@ -53,6 +53,14 @@ def test_a_source_that_never_landed_says_what_is_missing(nightly: Any, tmp_path:
         nightly.chosen_date(shop(tmp_path, "online_retail"), None, False)
 
 
+def test_files_that_bring_no_events_choose_no_night(nightly: Any, tmp_path: Path) -> None:
+    made = shop(tmp_path, "jdata")
+    made.landing.mkdir(parents=True)
+    for name in ("JData_User.csv", "JData_Comment.csv", "JData_Action_201602.csv"):
+        (made.landing / name).touch()
+    assert nightly.chosen_date(made, None, False) == date(2016, 2, 29), "users landed in April, events in February"
+
+
 def test_the_landing_folder_is_a_link_that_can_be_moved_and_never_hides_files(nightly: Any, tmp_path: Path) -> None:
     made = shop(tmp_path / "home", "online_retail")
     for name in ("one", "two"):
@@ -122,7 +130,10 @@ def test_the_running_scheduler_is_asked_where_there_is_one(nightly: Any, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--source", "shop"], "error: SOURCE='shop' is unknown; legal values: online_retail, simulated_shop\n"),
+        (
+            ["--source", "shop"],
+            f"error: SOURCE='shop' is unknown; legal values: {', '.join(settings.source_names())}\n",
+        ),
         (["--source", "simulated_shop", "--date", "30.4."], "error: DATE='30.4.' is not a calendar day; expected"),
         (["--source", "online_retail", "--landing", "/no/such"], "error: LANDING=/no/such: no such folder; expected"),
     ],

@@ -19,6 +19,7 @@ from rekindle.cli import Context
 from rekindle.ledger import Ledger, RunKey
 from schemas.catalogue import SERVED
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.user_features import USER_FEATURES
 
 FIRST = date(2026, 1, 1)
@@ -114,6 +115,7 @@ def shop_night(_session: Any) -> Iterator[Night]:
         cuts = cutoffs.plan(AS_OF, FIRST, CHURN.horizon_days, 0, CHURN.history_days, 7, 3)
         features = user_features(night.read(context, EVENTS), [AS_OF, *cuts.all], "UTC")
         night.store(context, USER_FEATURES, features)
+        night.store(context, EXCLUDED_USERS, frame(_session, EXCLUDED_USERS))
         yield Night(context)
     finally:
         embedded.stop(home)

@@ -17,8 +17,10 @@ from rekindle import night, registry
 from rekindle.cli import DataRefused
 from rekindle.methods import cutoffs
 from rekindle.methods.churn_models import from_files
+from rekindle.methods.not_customers import customers
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.user_features import MODEL_INPUTS, USER_FEATURES
 from tests.churn.conftest import AS_OF, CHURN, FIRST, Night
 
@@ -180,6 +182,25 @@ def test_examples_do_not_change_when_later_days_are_added(shop_night: Night, fra
         return sorted(found.select("as_of", "user_key", "is_churned", "bought_again").collect())
 
     assert seen(events.unionByName(later)) == seen(events)
+
+
+def test_excluded_users_teach_nothing_and_without_any_the_very_same_is_learnt(shop_night: Night, frame: Any) -> None:
+    events = night.read(shop_night.context, EVENTS)
+    features = night.read(shop_night.context, USER_FEATURES)
+
+    def learnt(from_features: Any) -> list[Any]:
+        return train_churn.examples(events, from_features, CUTS, CHURN, AS_OF).collect()
+
+    everybody = learnt(features)
+    nobody = night.read(shop_night.context, EXCLUDED_USERS)
+    assert nobody.count() == 0
+    assert learnt(customers(features, nobody)) == everybody
+    some = sorted({row.user_key for row in everybody})[::7]
+    excluded = frame(EXCLUDED_USERS, *[{"user_key": user, "rule": "share_of_events"} for user in some])
+    rest = sorted(learnt(customers(features, excluded)))
+    assert rest == sorted(row for row in everybody if row.user_key not in some)
+    assert 0 < len(rest) < len(everybody)
+    assert {row.user_key for row in features.collect()} >= set(some), "their features stay, and they are scored"
 
 
 def slice_of(label: np.ndarray, **columns: np.ndarray) -> Slice:

@@ -187,7 +187,7 @@ def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: p
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--source", "simulated_shopp"], "SOURCE='simulated_shopp' is unknown; legal values: online_retail"),
+        (["--source", "simulated_shopp"], "SOURCE='simulated_shopp' is unknown; legal values: cdnow, complete_journey"),
         (["--source", "simulated_shop", "--date", "2026-02-30"], "DATE='2026-02-30' is not a calendar day"),
     ],
 )

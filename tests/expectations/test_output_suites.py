@@ -8,6 +8,7 @@ from typing import Any
 
 from expectations import (
     at_risk_users,
+    excluded_users,
     item_features,
     recommendations,
     retention_metrics,
@@ -15,8 +16,10 @@ from expectations import (
     user_profiles,
 )
 from rekindle import settings
+from rekindle.sources import Mark, NotCustomers
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
@@ -178,6 +181,50 @@ def test_every_user_with_events_has_a_profile(broken: Broken, frame: Frame) -> N
 
     assert found([ANNA, BERT], [ANNA, BERT, ANNA]) == {}
     assert found([ANNA, CLEO], [ANNA, BERT, ANNA]) == {"by_user_has_profile": "1 of 2", "by_user_has_events": "1 of 2"}
+
+
+def test_whoever_is_left_out_of_the_models_is_so_by_a_declared_rule(broken: Broken, frame: Frame) -> None:
+    source = settings.load("simulated_shop").source
+    rules = NotCustomers(events_in_an_hour=100, share_of_events=0.05)
+    (kind,) = source.events
+    flags = (Mark(id="test_account", when="customer = 'test'"),)
+    flagging = kind.model_copy(update={"mapping": kind.mapping.model_copy(update={"flags": flags})})
+    told = {"not_customers": rules, "files": {"events": flagging}}
+    strict = settings.Source.model_validate({name: getattr(source, name) for name in source.model_fields_set} | told)
+    hour = {"as_of": AS_OF, "rule": "events_in_an_hour", "value": 100.0, "threshold": 100.0}
+    flag = {"as_of": AS_OF, "rule": "flag_test_account", "value": 1.0}
+
+    def found(of: settings.Source, *rows: dict[str, Any]) -> dict[str, str]:
+        users = [{"user_key": f"{n:064x}"} | row for n, row in enumerate(rows)]
+        return broken(excluded_users.suite(of, AS_OF), frame(EXCLUDED_USERS, *users))
+
+    assert found(strict) == {}, "nobody is the usual night"
+    assert found(strict, hour, flag, hour | {"rule": "share_of_events", "value": 0.05, "threshold": 0.05}) == {}
+    faults: dict[str, dict[str, Any]] = {
+        "as_of_this_night": flag | {"as_of": DAY},
+        "rule_declared": flag | {"rule": "events_of_one_item"},
+        "threshold_declared": hour | {"threshold": 99.0},
+        "is_met": hour | {"value": 99.0},
+    }
+    assert found(strict, hour, *faults.values()) == dict.fromkeys(faults, "1 of 5")
+    none = source.model_copy(update={"not_customers": NotCustomers()})
+    assert found(none, flag) == {"rule_declared": "1 of 1"}
+
+
+def test_excluded_users_are_few_have_profiles_and_are_named_there(broken: Broken, frame: Frame) -> None:
+    def found(excluded: list[tuple[str, str]], told: dict[str, str | None]) -> dict[str, str]:
+        out = frame(EXCLUDED_USERS, *[{"user_key": u, "rule": r} for u, r in excluded])
+        profiles = frame(USER_PROFILES, *[{"user_key": u, "excluded_as": r} for u, r in told.items()])
+        results = broken(excluded_users.suite_by_user(), excluded_users.by_user(out, profiles))
+        return {k.removeprefix("by_user_"): v for k, v in results.items()}
+
+    both = [(ANNA, "share_of_events"), (ANNA, "events_in_an_hour")]
+    assert found(both, {ANNA: "events_in_an_hour,share_of_events", BERT: None}) == {}
+    assert found([], {ANNA: None}) == {}
+    assert found(both, {ANNA: "share_of_events", BERT: None}) == {"profile_says_so": "1 of 2"}
+    assert found(both, {BERT: None, CLEO: None}) == {"has_profile": "1 of 1", "profile_says_so": "1 of 3"}
+    many = found([(ANNA, "a"), (BERT, "a")], {ANNA: "a", BERT: "a", CLEO: None})
+    assert set(many) == {"most_are_customers"}
 
 
 MONDAY = date(2026, 4, 6)

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from rekindle import landing_lines, settings
+from rekindle import landing_lines, line_cleaning, settings
 from rekindle.ledger import LandedFile
-from schemas.events import EVENTS
 
 KEY = b"k" * 32
 
@@ -40,17 +39,34 @@ class Shop:
 
     def taken(self, path: Path, day: date) -> LandedFile:
         """An existing file as preflight would accept it."""
+        log_format = self.source.files[self.kind].format
         copy = landing_lines.take(path, self.bronze)
-        header = int(self.source.format.header)
-        return LandedFile(path.name, day, copy.sha256, copy.size_bytes, 1, copy.lines, header, "accepted")
+        names = log_format.fields if log_format.header else ()
+        return LandedFile(
+            path.name,
+            day,
+            copy.sha256,
+            copy.size_bytes,
+            1,
+            copy.lines,
+            len(names) and 1,
+            "accepted",
+            None,
+            self.kind,
+            names,
+        )
+
+    @property
+    def kind(self) -> str:
+        """The kind of files that brings events."""
+        (name,) = [name for name, file in self.source.files.items() if file.table == "events"]
+        return name
 
     def cleaned(self, files: Sequence[LandedFile], told_before: Any = None) -> Any:
         """Every line of the files with its fate, as a persisted frame."""
-        from jobs.ingest.clean_events import fate_lines, landed_lines
-
-        before = self.spark.createDataFrame([], EVENTS.spark_schema()) if told_before is None else told_before
-        landed = landed_lines(self.spark, files, str(self.bronze))
-        return fate_lines(landed, self.source, KEY, 1, before).persist()
+        secret = line_cleaning.Secret(KEY, 1)
+        (lines,) = line_cleaning.clean(self.spark, files, self.source, str(self.bronze), secret, told_before).values()
+        return lines.persist()
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.ingest.clean_events import REASONS, count_fates, duplicates, new_users, unbalanced
+from jobs.ingest.clean_events import new_users, rows_of
 from jobs.ingest.land_simulated_day import SOURCE, land, read_conf
 from rekindle.contract import conform
 from rekindle.identity import pseudonym
 from rekindle.ledger import FileFate
+from rekindle.line_cleaning import count_fates, duplicates, unbalanced
+from rekindle.line_rules import REASONS
 from rekindle.settings import ROOT
 from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
@@ -62,6 +64,12 @@ BROKEN: list[tuple[str, bytes | dict[str, Any]]] = [
     ("malformed", b"[]"),
     ("malformed", b"null"),
     ("malformed", b"[" + json.dumps(told()).encode() + b"]"),
+    ("duplicate_key", json.dumps(told()).encode()[:-1] + b', "sku": "s2"}'),
+    ("key_case", json.dumps(told(sku=..., SKU="s1")).encode()),
+    ("nested_value", told(sku={"id": "s1"})),
+    ("nested_value", told(customer=["customer-77"])),
+    ("odd_id", told(customer="customer\u200b-77")),
+    ("odd_id", told(sku="re\u0301sume\u0301")),
     ("no_event_id", told(event_id="")),
     ("no_event_id", told(event_id=...)),
     ("no_user", told(customer=None)),
@@ -101,7 +109,8 @@ def test_each_rule_is_broken_once_and_named_in_words_with_the_place(shop: Callab
     rows = {row.line_number: row for row in fated.collect()}
     assert sorted(rows) == list(range(1, len(BROKEN) + len(good) + 1))
     assert [rows[n].rule for n in range(1, len(BROKEN) + 1)] == [rule for rule, _ in BROKEN]
-    assert {rule for rule, _ in BROKEN} == set(REASONS), "every rule of the catalogue is shown to fire"
+    elsewhere = {"no_campaign", "no_coupon", "no_measure", "unreadable_day", "unreadable_number", "held", "id_conflict"}
+    assert {rule for rule, _ in BROKEN} == set(REASONS) - elsewhere, "every rule of events is shown to fire"
     for n, (rule, _) in enumerate(BROKEN, start=1):
         assert (rows[n].fate, rows[n].reason) == ("quarantined", REASONS[rule])
     assert {rows[n].fate for n in range(len(BROKEN) + 1, len(rows) + 1)} == {"clean"}
@@ -134,7 +143,7 @@ def test_raw_user_ids_are_in_no_table_and_their_pseudonyms_lead_back(shop: Calla
     fated = made.cleaned([file])
     tables = {
         EVENTS: conform(fated.where("fate = 'clean'"), EVENTS).collect(),
-        DUPLICATES: conform(duplicates(fated), DUPLICATES).collect(),
+        DUPLICATES: conform(duplicates({"events": fated}), DUPLICATES).collect(),
         QUARANTINE: conform(fated.where("fate = 'quarantined'"), QUARANTINE).collect(),
     }
     assert {table.name: len(rows) for table, rows in tables.items()} == {"events": 3, "duplicates": 1, "quarantine": 1}
@@ -143,7 +152,7 @@ def test_raw_user_ids_are_in_no_table_and_their_pseudonyms_lead_back(shop: Calla
         pseudonym(KEY, SOURCE, secret),
         pseudonym(KEY, SOURCE, "customer-1"),
     }
-    assert dict(new_users(fated)) == {pseudonym(KEY, SOURCE, raw): raw for raw in (secret, "customer-1")}
+    assert dict(new_users({"events": fated})) == {pseudonym(KEY, SOURCE, raw): raw for raw in (secret, "customer-1")}
 
 
 def test_of_equal_events_the_smallest_place_is_clean_whatever_the_order_of_files(shop: Callable[[str], Shop]) -> None:
@@ -151,7 +160,7 @@ def test_of_equal_events_the_smallest_place_is_clean_whatever_the_order_of_files
     following = DAY + timedelta(days=1)
     late = made.land(following, told(event_id="a"), told(event_id="b", ts="2026-02-11T09:00:00+01:00"))
     twins = [
-        made.land(DAY, told(event_id="a", title=title), told(event_id="a", title=title), told(event_id="c", sku=""))
+        made.land(DAY, told(event_id="a"), told(event_id="a"), told(event_id="c", sku=""), told(event_id=title))
         for title in ("one", "two")
     ]
     first = min(twins, key=lambda f: f.sha256)
@@ -159,7 +168,7 @@ def test_of_equal_events_the_smallest_place_is_clean_whatever_the_order_of_files
     for files in ([late, *twins], [*reversed(twins), late]):
         fated = made.cleaned(files)
         outcomes.append(sorted((r.file_sha256, r.line_number, r.fate, r.kept) for r in fated.collect()))
-        pointers = conform(duplicates(fated), DUPLICATES).collect()
+        pointers = conform(duplicates({"events": fated}), DUPLICATES).collect()
         assert {(p.kept_landing_date, p.kept_file_sha256, p.kept_line_number) for p in pointers} == {
             (DAY, first.sha256, 1)
         }
@@ -168,6 +177,51 @@ def test_of_equal_events_the_smallest_place_is_clean_whatever_the_order_of_files
     fates = {(f, n): fate for f, n, fate, _ in outcomes[0]}
     assert [fates[first.sha256, 1], fates[late.sha256, 1], fates[late.sha256, 2]] == ["clean", "duplicate", "clean"]
     assert [fates[f.sha256, 3] for f in twins] == ["quarantined"] * 2, "an unusable line is no event and no duplicate"
+
+
+def test_a_file_of_another_day_is_held_whole_and_the_other_files_are_as_they_were(shop: Callable[[str], Shop]) -> None:
+    """F53: beyond a fifth of the lines out of the window, the rest of the file is not to be trusted either."""
+    made = shop(SOURCE)
+    old = {"ts": "2025-06-01T10:00:00+02:00"}
+    wrong = made.land(DAY, *[told(event_id=f"w{n}", **(old if n < 3 else {})) for n in range(10)])
+    right = made.land(DAY, *[told(event_id=f"r{n}", **(old if n < 2 else {})) for n in range(10)])
+    rows = made.cleaned([wrong, right]).collect()
+    fates = Counter((row.file_sha256 == right.sha256, row.fate, row.rule) for row in rows)
+    assert fates == {
+        (False, "quarantined", "out_of_window"): 3,
+        (False, "quarantined", "held"): 7,
+        (True, "quarantined", "out_of_window"): 2,
+        (True, "clean", None): 8,
+    }
+
+
+def test_the_same_id_with_another_content_is_a_conflict_also_against_an_earlier_night(
+    shop: Callable[[str], Shop],
+) -> None:
+    """F63: the first line stays clean, as it was in the nights before; repairs do not make a conflict."""
+    made = shop(SOURCE)
+    first = made.land(DAY, told(event_id="a"), told(event_id="a", price=20), told(event_id="b"))
+    later = made.land(DAY + timedelta(days=1), told(event_id="b", sku="s9"), told(event_id="a", type=" ORDER"))
+    at_once = made.cleaned([first, later])
+    base = conform(made.cleaned([first]).where("fate = 'clean'"), EVENTS)
+    for rows, lines in ((at_once.collect(), 5), (made.cleaned([later], base).collect(), 2)):
+        found = {(r.file_sha256 == first.sha256, r.line_number): (r.fate, r.rule) for r in rows}
+        assert len(found) == lines
+        assert found[False, 1] == ("quarantined", "id_conflict")
+        assert found[False, 2] == ("duplicate", None)
+    assert {(r.line_number, r.fate, r.rule) for r in at_once.collect() if r.file_sha256 == first.sha256} == {
+        (1, "clean", None),
+        (2, "quarantined", "id_conflict"),
+        (3, "clean", None),
+    }
+
+
+def test_a_run_without_new_files_adds_no_row_to_any_table(spark: Any) -> None:
+    assert {table.name: rows_of(spark, table, {}).count() for table in (EVENTS, DUPLICATES, QUARANTINE)} == {
+        "events": 0,
+        "duplicates": 0,
+        "quarantine": 0,
+    }
 
 
 def test_lines_that_do_not_add_up_are_told_by_file() -> None:
@@ -206,7 +260,7 @@ def test_the_local_day_of_an_instant_is_right_where_clocks_change(
             told(event_id=str(n), ts=instant.isoformat()) for n, instant in enumerate(utc)
         ]
     else:
-        header = ",".join(made.source.format.fields).encode()
+        header = ",".join(made.source.files[made.kind].format.fields).encode()
         rows = [f"5{n:05},22421,TIN,1,{at:%Y-%m-%d %H:%M:%S},2.5,17850.0,France".encode() for n, at in enumerate(local)]
         lines = [header, *rows]
     fated = made.cleaned([made.land(date(2026, 12, 1), *lines)])
@@ -262,7 +316,7 @@ def test_the_simulated_shops_dirt_is_found_to_the_line_at_once_and_night_by_nigh
     assert places([r for r in by_fate["clean"] if r.repairs]) == lines_of["odd_case_type"]
     assert max(Counter(r.event_id for r in by_fate["clean"]).values()) == 1
 
-    fates = count_fates(at_once, files)
+    fates = count_fates({"events": at_once}, files)[0]
     assert [f.landed for f in fates] == [f.lines for f in files]
     assert unbalanced(fates, {f.sha256: f.name for f in files}) == []
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
 
-from jobs.ingest.clean_events import count_fates, unbalanced
+from rekindle import line_cleaning, settings
 from rekindle.contract import conform
 from rekindle.settings import ROOT
 from schemas.events import EVENTS
-from tests.ingest.conftest import Shop
+from tests.ingest.landed_files import cleaned, inspected
 
 FOLDER = ROOT.parent / "shared/data/online-retail"
 DAYS = (date(2010, 12, 1), date(2010, 12, 5), date(2011, 2, 6), date(2011, 8, 31))
@@ -32,20 +32,20 @@ def landed() -> pandas.DataFrame:
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="the Online Retail day files do not lie beside the clone")
 def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
-    shop: Callable[[str], Shop], landed: pandas.DataFrame
+    spark: Any, tmp_path: Path, landed: pandas.DataFrame
 ) -> None:
-    made = shop("online_retail")
-    files = [made.taken(FOLDER / f"{day}.csv", day) for day in DAYS]
-    fated = made.cleaned(files)
-    fates = count_fates(fated, files)
-    assert unbalanced(fates, {f.sha256: f.name for f in files}) == []
+    source = settings.load("online_retail").source
+    files = inspected(FOLDER, source, tmp_path, *(f"{day}.csv" for day in DAYS))
+    fated = cleaned(spark, source, tmp_path, files)
+    fates, _ = line_cleaning.count_fates({"events": fated}, files)
+    assert line_cleaning.unbalanced(fates, {f.sha256: f.name for f in files}) == []
     assert sum(f.landed for f in fates) == len(landed)
 
     no_user = landed["CustomerID"] == ""
     is_item = landed["StockCode"].str.strip().str.fullmatch(r"\d{5}[A-Za-z]{0,2}")
     is_return = landed["InvoiceNo"].str.startswith("C") | (landed["Quantity"].astype(float) < 0)
     free = (landed["UnitPrice"].astype(float) <= 0) & ~is_return
-    fields = list(made.source.format.fields)
+    fields = list(source.files["invoices"].format.fields)
     usable = ~no_user & is_item & ~free
     again = usable & landed[usable].duplicated(fields).reindex(landed.index, fill_value=False)
     expected = {
@@ -81,8 +81,8 @@ def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
     assert returns > 10
 
 
-def test_a_field_may_hold_commas_and_quotes_and_a_ragged_line_is_no_record(shop: Callable[[str], Shop]) -> None:
-    made = shop("online_retail")
+def test_a_field_may_hold_commas_and_quotes_and_a_ragged_line_is_no_record(spark: Any, tmp_path: Path) -> None:
+    source = settings.load("online_retail").source
     rest = ',1,2010-12-01 08:26:00,2.5,17850.0,"France"'
     titles = ['"7"" FRAME"', '"A ""B"", C"', '"FRAME, 7"', "PLAIN ", "BACK\\SLASH", '"BACK\\"', '""']
     lines = [f"{n},22421,{title}{rest}".encode() for n, title in enumerate(titles)]
@@ -92,12 +92,15 @@ def test_a_field_may_hold_commas_and_quotes_and_a_ragged_line_is_no_record(shop:
         b'9,22421,"TIN' + rest.encode(),
         b"",
     ]
-    header = ",".join(made.source.format.fields).encode()
-    file = made.land(date(2010, 12, 1), header, *lines, lines[2] + b"\r", *ragged)
-    rows = sorted(made.cleaned([file]).collect(), key=lambda r: int(r["line_number"]))
+    header = ",".join(source.files["invoices"].format.fields).encode()
+    (tmp_path / "landing").mkdir()
+    content = b"".join(line + b"\n" for line in (header, *lines, lines[2] + b"\r", *ragged))
+    (tmp_path / "landing/2010-12-01.csv").write_bytes(content)
+    files = inspected(tmp_path / "landing", source, tmp_path / "bronze", "2010-12-01.csv")
+    rows = cleaned(spark, source, tmp_path / "bronze", files).orderBy("line_number").collect()
     expected = [next(csv.reader([line.decode()]))[2].strip() or None for line in lines]
     assert [r.title for r in rows[: len(lines)]] == expected
     assert [r.fate for r in rows[: len(lines) + 1]] == ["clean"] * len(lines) + ["duplicate"]
     *cut, blank = rows[len(lines) + 1 :]
     assert [r.rule for r in cut] == ["malformed"] * 3
-    assert (blank.fate, blank.rule) == ("quarantined", "no_user"), "to CSV an empty line is a record of nothing"
+    assert (blank.fate, blank.rule) == ("quarantined", "malformed"), "an empty line is no record"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jobs.ingest import preflight_landing as preflight
-from rekindle import landing_lines, settings
+from rekindle import landing_copies, landing_inspection, settings
 from rekindle.cli import Context, DataRefused
 from rekindle.ledger import LandedFile, Ledger
 from tests.rekindle.conftest import environment as environment
@@ -53,9 +53,16 @@ def put(loaded: settings.Settings, name: str, content: bytes) -> Path:
     return path
 
 
+def inspected(loaded: settings.Settings, day: date = DAY, known: tuple[LandedFile, ...] = ()) -> list[LandedFile]:
+    """Every file that is due, accepted or refused."""
+    return preflight.inspect_landing(
+        loaded, landing_inspection.list_landing(loaded.landing, loaded.source, day), day, known
+    )
+
+
 def looked_at(loaded: settings.Settings, day: date = DAY, known: tuple[LandedFile, ...] = ()) -> dict[str, str]:
     """What became of each file listed: accepted, or the reason's id."""
-    files = preflight.inspect_landing(loaded, day, known)
+    files = inspected(loaded, day, known)
     return {f.name: (f.reason or "?").split(":")[0] if f.status == "refused" else "accepted" for f in files}
 
 
@@ -75,7 +82,7 @@ def test_every_file_of_the_landing_folder_is_taken_or_refused_by_its_name(tmp_pa
     (made.landing / "archive").mkdir()
     assert looked_at(made) == {
         ".events-2026-01-03.jsonl.gz.part": "name",
-        "archive": "name",
+        "archive": "not_a_file",
         "events-2025-12-30.jsonl.gz": "not_a_file",
         "events-2025-12-31.jsonl.gz": "link",
         "events-2026-01-01.jsonl.gz": "accepted",
@@ -96,49 +103,155 @@ def test_the_same_content_under_another_name_is_a_duplicate_delivery(tmp_path: P
     }
 
 
-def test_a_file_with_another_header_is_refused_and_told_both(tmp_path: Path) -> None:
+def test_the_listing_counts_every_name_once(tmp_path: Path) -> None:
+    made = shop(tmp_path, "simulated_shop")
+    for name in ("events-2026-01-01.jsonl.gz", "events-2026-01-04.jsonl.gz", "README.txt", "SOURCE.md", "x"):
+        put(made, name, gzip.compress(b"{}\n"))
+    listing = landing_inspection.list_landing(made.landing, made.source, DAY)
+    assert [one.path.name for one in listing.due] == ["events-2026-01-01.jsonl.gz", "x"]
+    assert (listing.later, listing.ignored) == (("events-2026-01-04.jsonl.gz",), ("README.txt", "SOURCE.md"))
+
+
+def test_what_copying_programs_write_into_is_refused_as_unfinished(tmp_path: Path) -> None:
+    made = shop(tmp_path, "simulated_shop")
+    for name in ("events-2026-01-01.jsonl.gz._COPYING_", "events-2026-01-02.jsonl.gz.part", "a.crdownload"):
+        put(made, name, b"{}\n")
+    assert {f.reason for f in inspected(made)} == {
+        f"name: by its ending {ending} it is still being written" for ending in ("._copying_", ".part", ".crdownload")
+    }
+
+
+def test_a_header_is_met_by_name_in_any_order_and_a_new_name_is_kept(tmp_path: Path) -> None:
     made = shop(tmp_path, "online_retail")
+    names = HEADER.decode().split(",")
+    turned = ",".join([*names[::-1], "Channel", ""])
     put(made, "2026-01-01.csv", b"\xef\xbb\xbf" + HEADER + b"\r\n1,2,3,4,5,6,7,8\n")
-    put(made, "2026-01-02.csv", HEADER.replace(b"Country", b"Land") + b"\n1,2,3,4,5,6,7,8\n")
-    good, wrong = preflight.inspect_landing(made, DAY, ())
-    assert (good.status, good.lines, good.header_lines) == ("accepted", 2, 1)
-    assert wrong.reason == f"header: expected {HEADER.decode()}, found {HEADER.decode().replace('Country', 'Land')}"
+    put(made, "2026-01-02.csv", turned.encode() + b"\n8,7,6,5,4,3,2,1,shop,\n")
+    plain, other = inspected(made)
+    assert (plain.status, plain.lines, plain.header_lines, plain.kind) == ("accepted", 2, 1, "invoices")
+    assert plain.columns == tuple(names)
+    assert (other.status, other.columns) == ("accepted", tuple(turned.split(",")))
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (HEADER.replace(b"Country", b"Land"), "missing Country; found InvoiceNo,"),
+        (HEADER.replace(b"Country", b"country"), "missing Country; found "),
+        (HEADER + b",Quantity", "more than once (in whatever case) Quantity; found "),
+        (HEADER + b",QUANTITY", "more than once (in whatever case) QUANTITY, Quantity; found "),
+        (HEADER.replace(b",", b";"), "missing InvoiceNo, StockCode, "),
+        (b"\xff\xfe", "missing InvoiceNo, "),
+    ],
+)
+def test_a_header_that_lacks_or_doubles_a_name_refuses_the_file_and_says_which(
+    tmp_path: Path, header: bytes, told: str
+) -> None:
+    made = shop(tmp_path, "online_retail")
+    put(made, "2026-01-02.csv", b"\n" * header.startswith(b"\xff") + header + b"\n1,2,3,4,5,6,7,8\n")
+    (wrong,) = inspected(made)
+    assert wrong.status == "refused"
+    assert (wrong.reason or "").replace(", ", ",").startswith(f"header: {told}".replace(", ", ","))
+
+
+def with_kinds(made: settings.Settings, **kinds: dict[str, Any]) -> settings.Settings:
+    """The shop with these kinds of files besides its own; each told as a mapping of conf would tell it."""
+    source = made.source
+    files = source.model_dump(mode="json")["files"] | kinds
+    return other(made, source=type(source).model_validate(source.model_dump(mode="json") | {"files": files}))
+
+
+ITEMS = {
+    "table": "items",
+    "landing": {"pattern": r"items-(?P<date>\d{8})\.csv", "date_format": "%Y%m%d"},
+    "format": {"kind": "csv", "header": True, "fields": ["sku"]},
+    "mapping": {"item_id": "sku"},
+}
+
+
+def test_each_kind_of_file_has_its_names_and_only_events_make_a_day(tmp_path: Path) -> None:
+    made = with_kinds(shop(tmp_path, "simulated_shop"), items=ITEMS)
+    put(made, "items-20260103.csv", b"sku\na\nb\n")
+    put(made, "items-20260104.csv", b"sku\na\n")
+    (items,) = inspected(made)
+    assert (items.kind, items.status, items.lines, items.columns) == ("items", "accepted", 3, ("sku",))
+    assert items.landing_date == DAY
+    missing = preflight.missing_day(context_of(made, Served(None)), [items])
+    assert missing is not None
+    assert missing.startswith("no file of simulated_shop has landed for 2026-01-03")
+    put(made, "events-2026-01-03.jsonl.gz", gzip.compress(b'{"b": 1, "a": 2}\n'))
+    files = inspected(made)
+    assert [(f.kind, f.columns) for f in files] == [("events", ("a", "b")), ("items", ("sku",))]
+    assert preflight.missing_day(context_of(made, Served(None)), files) is None
+
+
+def test_a_name_that_two_kinds_claim_is_refused(tmp_path: Path) -> None:
+    greedy = ITEMS | {"landing": {"pattern": r".*(?P<date>\d{4}-\d{2}-\d{2}).*"}}
+    made = with_kinds(shop(tmp_path, "simulated_shop"), items=greedy)
+    put(made, "events-2026-01-01.jsonl.gz", gzip.compress(b"{}\n"))
+    (file,) = inspected(made)
+    assert (file.status, file.reason, file.kind) == (
+        "refused",
+        "name: matches kinds events and items; expected one",
+        "",
+    )
 
 
 def test_a_file_that_the_ledger_knows_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = shop(tmp_path, "simulated_shop")
     path = put(made, "events-2026-01-01.jsonl.gz", gzip.compress(b"{}\n"))
-    (known,) = preflight.inspect_landing(made, DAY, ())
+    (known,) = inspected(made)
     read: list[Path] = []
-    real = landing_lines.take
+    real = landing_copies.take
 
-    def noted(landed_path: Path, bronze: Path) -> Any:
+    def noted(landed_path: Path, *others: Any) -> Any:
         read.append(landed_path)
-        return real(landed_path, bronze)
+        return real(landed_path, *others)
 
-    monkeypatch.setattr(preflight, "take", noted)
-    assert list(preflight.inspect_landing(made, DAY, (known,))) == [known]
+    monkeypatch.setattr(landing_inspection, "take", noted)
+    assert inspected(made, known=(known,)) == [known]
     assert read == []
     path.write_bytes(gzip.compress(b"{}\n{}\n"))
     os.utime(path, ns=(1, 1))
-    (other,) = preflight.inspect_landing(made, DAY, (known,))
+    (other,) = inspected(made, known=(known,))
     assert (read, other.lines) == ([path], 2)
     assert other.sha256 != known.sha256
+
+
+def test_a_known_file_is_read_again_when_the_conf_means_something_else_by_it(tmp_path: Path) -> None:
+    made = shop(tmp_path, "online_retail")
+    put(made, "2026-01-02.csv", HEADER + b"\n1,2,3,4,5,6,7,8\n")
+    (known,) = inspected(made)
+    assert inspected(made, known=(known,)) == [known]
+    for before in (
+        replace(known, kind="", columns=()),  # as the ledger knew it before files had kinds
+        replace(known, landing_date=date(2026, 1, 1)),
+        replace(known, header_lines=0, columns=()),
+        replace(known, columns=known.columns[1:]),
+    ):
+        assert inspected(made, known=(before,)) == [known]
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = shop(tmp_path, "simulated_shop")
     path = put(made, "events-2026-01-01.jsonl.gz", gzip.compress(b"{}\n"))
-    real = landing_lines.take
+    last = put(made, "events-2026-01-02.jsonl.gz", gzip.compress(b"{ }\n"))
+    real = landing_copies.take
 
-    def written_meanwhile(landed_path: Path, bronze: Path) -> Any:
-        copy = real(landed_path, bronze)
+    def written_meanwhile(landed_path: Path, *others: Any) -> Any:
+        copy = real(landed_path, *others)
         with path.open("ab") as still_open:
             still_open.write(gzip.compress(b"{}\n"))
         return copy
 
-    monkeypatch.setattr(preflight, "take", written_meanwhile)
-    assert looked_at(made) == {path.name: "not_ready"}
+    monkeypatch.setattr(landing_inspection, "take", written_meanwhile)
+    assert looked_at(made) == {path.name: "not_ready", last.name: "accepted"}
+
+    def written_later(landed_path: Path, *others: Any) -> Any:
+        return (written_meanwhile if landed_path == last else real)(landed_path, *others)
+
+    monkeypatch.setattr(landing_inspection, "take", written_later)
+    assert looked_at(made) == {path.name: "not_ready", last.name: "accepted"}, "while another one was read"
 
 
 def test_the_run_id_is_a_function_of_the_work_and_of_nothing_else() -> None:
@@ -156,13 +269,14 @@ def test_the_run_id_is_a_function_of_the_work_and_of_nothing_else() -> None:
         preflight.run_id(made, DAY + timedelta(days=1), files, False),
         preflight.run_id(made, DAY, files[:2], False),
         preflight.run_id(made, DAY, [*files[:2], replace(files[2], landing_date=DAY)], False),
+        preflight.run_id(made, DAY, [*files[:2], replace(files[2], kind="items")], False),
         preflight.run_id(settings.load("online_retail"), DAY, files, False),
         preflight.run_id(other(made, business=made.business.model_copy(update={"list_length": 21})), DAY, files, False),
         preflight.run_id(
             other(made, environment=environment.model_copy(update={"identity": identity})), DAY, files, False
         ),
     }
-    assert len(ids) == 8, "each ingredient makes another run"
+    assert len(ids) == 9, "each ingredient makes another run"
 
 
 def test_the_code_is_part_of_the_run_id(tmp_path: Path) -> None:
@@ -204,8 +318,8 @@ def context_of(loaded: settings.Settings, ledger: Any, day: date = DAY, retrain:
 def test_a_day_without_lines_says_which_files_came_and_what_stays_served(tmp_path: Path) -> None:
     context = context_of(shop(tmp_path, "simulated_shop"), Served(date(2026, 1, 2)))
     stays = "nothing is published, the last good night (2026-01-02) stays served"
-    yesterday = landed("y", "a" * 64, landing_date=date(2026, 1, 2))
-    empty = landed("x.csv", "b" * 64, landing_date=DAY, lines=1, header_lines=1)
+    yesterday = landed("y", "a" * 64, landing_date=date(2026, 1, 2), kind="events")
+    empty = landed("x.csv", "b" * 64, landing_date=DAY, lines=1, header_lines=1, kind="events")
     refused = replace(empty, name="z.gz", status="refused", reason="gzip_truncated: ends after 0 whole lines")
     nothing = preflight.missing_day(context, [yesterday])
     assert nothing is not None
@@ -249,8 +363,7 @@ def test_a_night_is_opened_once_and_a_missing_day_is_the_sources_to_judge(
 
     with pytest.raises(DataRefused, match=r"no file of preflight_shop has landed for 2026-01-02 in .*; nothing is"):
         preflight.run(context_of(made, ledger, date(2026, 1, 2)))
-    accepting = made.source.landing.model_copy(update={"on_missing_day": "accept"})
-    calm = made.model_copy(update={"source": made.source.model_copy(update={"landing": accepting})})
+    calm = made.model_copy(update={"source": made.source.model_copy(update={"on_missing_day": "accept"})})
     with caplog.at_level("WARNING"):
         told = said(context_of(calm, ledger, date(2026, 1, 2)), monkeypatch)
     assert told == {"run_id": "", "due": False, "train": False}
@@ -265,3 +378,5 @@ def test_a_landing_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     made.landing.rmdir()
     with pytest.raises(DataRefused, match=r"landing folder .* does not exist; give LANDING=<folder>"):
         preflight.run(context_of(made, Served(None)))
+    with pytest.raises(DataRefused, match="No such file or directory; give LANDING=<folder>"):
+        landing_inspection.list_landing(made.landing, made.source, DAY)

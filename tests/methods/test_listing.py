@@ -193,3 +193,13 @@ def test_rows_of_arrays_that_do_not_fit_together_are_refused() -> None:
             listing.ragged_of(uneven, "items", "strengths")
     with pytest.raises(ValueError, match="1 entries of items are null"):
         listing.ragged_of(pa.RecordBatch.from_pydict({"items": [[1, None]]}), "items")
+
+
+def test_when_all_items_were_replaced_overnight_everybody_still_has_a_full_list_of_what_there_is(
+    prepared: listing.Prepared, trained: Recommender
+) -> None:
+    """F80 and F81: to a model that knows none of the items, every user is a stranger."""
+    outdated = Recommender("als", trained.params, ["x1", "x2"], np.ones((2, 4), np.float32))
+    found = listed(prepared, outdated)
+    assert {row.candidate_source for rows in found.values() for row in rows} == {"popularity"}
+    assert all(0 <= row.item < len(prepared.catalogue) for rows in found.values() for row in rows)

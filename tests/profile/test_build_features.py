@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import json
 import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +18,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from jobs.ingest.land_simulated_day import land, read_conf
 from jobs.profile.build_features import (
+    count_by_rule,
+    excluded_users,
     item_features,
     retention_metrics,
     top_categories,
@@ -24,6 +31,7 @@ from jobs.profile.build_features import (
 from rekindle import settings
 from rekindle.contract import Table, conform, frame
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -248,11 +256,15 @@ def test_profiles_score_buyers_by_fifths_and_name_their_categories(spark: Any) -
     rows.append(event("looker", at, "search"))
     events = frame(spark, EVENTS, *[r for r in rows if r["user_key"] != "taste"])
     features = user_features(events, [AS_OF], ZONE)
-    found = by_key(user_profiles(features, events, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
+    machine = [{"user_key": "b3", "rule": rule} for rule in ("share_of_events", "events_in_an_hour", "flag_staff")]
+    excluded = frame(spark, EXCLUDED_USERS, *machine)
+    found = by_key(user_profiles(features, events, excluded, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
     buyers = {f"b{n}": found[(f"b{n}",)] for n in range(1, 11)}
     assert [buyers[f"b{n}"]["recency_score"] for n in range(1, 11)] == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
     assert [buyers[f"b{n}"]["frequency_score"] for n in range(1, 11)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert buyers["b3"]["last_purchase_date"] == buyers["b3"]["first_seen_date"] == date(2026, 4, 13)
+    named = {user: row["excluded_as"] for (user,), row in found.items() if row["excluded_as"] is not None}
+    assert named == {"b3": "events_in_an_hour,flag_staff,share_of_events"}
     looker = found[("looker",)]
     assert {k for k, v in looker.items() if v is None} == {c.name for c in USER_PROFILES.columns if c.nullable}
     assert (looker["frequency"], looker["active_days_7d"]) == (0, 1)
@@ -271,7 +283,8 @@ def test_a_tie_is_broken_by_name_and_equal_buyers_are_equal(spark: Any) -> None:
     ]  # fmt: skip
     events = frame(spark, EVENTS, *rows)
     features = user_features(events, [AS_OF], ZONE)
-    found = by_key(user_profiles(features, events, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
+    nobody = frame(spark, EXCLUDED_USERS)
+    found = by_key(user_profiles(features, events, nobody, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
     told = {
         (r["recency_score"], r["frequency_score"], r["monetary_score"], *r["top_categories"]) for r in found.values()
     }
@@ -326,3 +339,46 @@ def test_a_week_that_has_not_ended_is_not_a_week_yet(spark: Any) -> None:
     )
     for as_of, weeks in [(date(2026, 4, 9), 0), (date(2026, 4, 19), 1), (date(2026, 4, 20), 2)]:
         assert retention_metrics(events, as_of, as_of - timedelta(days=1)).count() == weeks
+
+
+def test_nobody_of_the_simulated_shop_is_taken_for_a_machine(spark: Any, tmp_path: Path) -> None:
+    source = settings.load("simulated_shop").source
+    assert None not in source.not_customers.model_dump().values(), "every rule is asked"
+    last = date(2026, 1, 10)
+    land(read_conf(settings.ROOT / "conf/simulation.yaml"), tmp_path, last)
+    rows = []
+    for path in sorted((tmp_path / "landing" / source.name).glob("*.gz")):
+        for line in gzip.decompress(path.read_bytes()).splitlines():
+            with contextlib.suppress(ValueError, KeyError):  # the shop's dirt is not what this is about
+                told = json.loads(line)
+                at = datetime.fromisoformat(told["ts"])
+                if told["customer"] not in source.events[0].mapping.denied_user_ids and at.date() <= last:
+                    rows.append((told["customer"], at.astimezone(UTC), at.date(), told.get("sku"), None))
+    assert len(rows) > 10_000
+    columns = "user_key string, event_ts timestamp, event_date date, item_id string, flags string"
+    found = excluded_users(spark.createDataFrame(rows, columns), last + timedelta(days=1), source).persist()
+    assert found.collect() == []
+    assert count_by_rule(found) == {"users": 0}
+
+
+def test_a_machine_and_a_tester_are_named_and_counted(spark: Any) -> None:
+    source = settings.load("simulated_shop").source
+    rules = source.not_customers.model_copy(update={"events_in_an_hour": 40, "share_of_events": 0.3})
+    source = source.model_copy(update={"not_customers": rules})
+    machine = [
+        event("bot", MIDNIGHT - timedelta(days=1, seconds=20 * n), "view", item_id=f"i{n % 12}") for n in range(180)
+    ]
+    tester = [row | {"flags": "test_account"} for row in LOG if row["user_key"] == "u03"]
+    log = [*machine, *tester, *[row for row in LOG if row["user_key"] != "u03"]]
+    found = excluded_users(frame(spark, EVENTS, *log), AS_OF, source).persist()
+    assert 0.3 * len(log) <= len(machine) < 0.31 * len(log), "F79: one user makes 30 % of all events"
+    night = {"as_of": AS_OF}
+    assert by_key(found, EXCLUDED_USERS) == {
+        ("bot", "events_in_an_hour"): night
+        | {"user_key": "bot", "rule": "events_in_an_hour", "value": 180.0, "threshold": 40.0},
+        ("bot", "share_of_events"): night
+        | {"user_key": "bot", "rule": "share_of_events", "value": len(machine) / len(log), "threshold": 0.3},
+        ("u03", "flag_test_account"): night
+        | {"user_key": "u03", "rule": "flag_test_account", "value": float(len(tester)), "threshold": None},
+    }
+    assert count_by_rule(found) == {"users": 2, "events_in_an_hour": 1, "flag_test_account": 1, "share_of_events": 1}

@@ -15,6 +15,7 @@ from rekindle.contract import Table
 from rekindle.gate import gate, settle
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
+from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
@@ -63,6 +64,7 @@ def night() -> dict[Table, list[dict[str, Any]]]:
         ITEM_FEATURES: [
             neutral(ITEM_FEATURES, as_of=AS_OF, item_id=i, first_seen_date=FIRST, last_seen_date=FIRST) for i in ITEMS
         ],
+        EXCLUDED_USERS: [],
         USER_PROFILES: [
             neutral(USER_PROFILES, user_key=BUYER, frequency=1, recency_days=4.5, **bought, **seen),
             neutral(USER_PROFILES, user_key=VISITOR, **seen),
@@ -112,6 +114,9 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[AT_RISK_USERS][0]["user_key"] = VISITOR  # who never bought
     tables[EVENTS].append(tables[EVENTS][0] | {"event_id": "c", "user_key": "c" * 64})
     tables[RETENTION_METRICS][0]["churn_rate"] = 1.5
+    tables[EXCLUDED_USERS].append(
+        neutral(EXCLUDED_USERS, user_key=BUYER, rule="events_in_an_hour", value=1e6, threshold=1000.0, as_of=AS_OF)
+    )
     weeks = "table retention_metrics:"
     with pytest.raises(DataRefused) as refused:
         settle(verdict(tables))
@@ -121,5 +126,7 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
         "table at_risk_users: scored users who are not eligible: expected 0 rows, found 1 of 1",
         "table user_profiles: users with events but without a profile: expected 0 rows, found 1 of 3",
         f"{weeks} rows whose churn_rate is outside 0 to 1 or not a number: expected 0 rows, found 1 of 1",
+        "table excluded_users: users whose profile names other rules than they are excluded by:"
+        " expected 0 rows, found 1 of 2",
         f"{weeks} weeks with a churn rate but without retained users: expected 0 rows, found 1 of 1",
     }

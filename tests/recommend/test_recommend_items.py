@@ -10,6 +10,7 @@ from jobs.profile.build_features import item_features
 from jobs.recommend.recommend_items import recommend, with_items
 from rekindle.contract import conform, frame
 from rekindle.methods import listing
+from rekindle.methods.not_customers import customers
 from rekindle.methods.recommenders import Recommender
 from schemas.events import EVENTS
 from schemas.item_features import ITEM_FEATURES
@@ -71,3 +72,37 @@ def test_with_popularity_as_champion_everybody_gets_a_full_list_of_what_sells(sp
     assert (found[0].title, found[0].last_price) == ("T5", 10.0)
     assert found[0].reason == "popular: 6 buyers in the last 28 days"
     assert None not in {(r.item_id, r.score, r.reason) for r in found}
+
+
+def test_a_machine_has_a_list_of_its_own_and_says_nothing_about_what_is_popular_or_current(spark: Any) -> None:
+    noon = datetime(2026, 4, 18, 12, tzinfo=UTC)
+
+    def did(user: str, kind: str, item: str, number: int, days_ago: int = 0) -> dict[str, Any]:
+        at = noon - timedelta(days=days_ago, seconds=number)
+        return {
+            "event_id": f"{user} {kind} {item} {number}", "user_key": user, "event_type": kind, "event_ts": at,
+            "event_date": at.date(), "item_id": item, "category": "tea", "quantity": 1.0, "unit_price": 1.0,
+        }  # fmt: skip
+
+    people = [did(f"u{user}", "purchase", f"i{item}", user) for user in range(4) for item in range(user, 4)]
+    people.append(did("u0", "view", "gone", 0, days_ago=100))
+    bot = [did("bot", "purchase", "i0", n) for n in range(200)]
+    bot += [did("bot", "view", "gone", n) for n in range(50)] + [did("bot", "view", "junk", n) for n in range(50)]
+    counting = listing.Counting({"view": 1.0, "purchase": 5.0}, 1000.0, 28, 60, ())
+    excluded = spark.createDataFrame([("bot",)], "user_key string")
+
+    def listed(rows: list[dict[str, Any]], leave_out: bool) -> dict[str, list[str]]:
+        events = frame(spark, EVENTS, *rows)
+        heard = customers(events, excluded) if leave_out else None
+        prepared = listing.prepare(events, AS_OF, ZoneInfo("UTC"), counting, heard)
+        items = item_features(events, AS_OF, [])
+        made = recommend(prepared, Recommender("popularity", {}), items, 6, date(2026, 4, 19), "d").collect()
+        found: dict[str, list[str]] = {}
+        for row in sorted(made, key=lambda r: (r.user_key, r.rank)):
+            found.setdefault(row.user_key, []).append(row.item_id)
+        return found
+
+    alone = listed(people, leave_out=False)
+    assert alone["u0"] == ["i3", "i2", "i1", "i0"], "gone has not been seen for a hundred days"
+    assert listed([*people, *bot], leave_out=True) == alone | {"bot": alone["u0"]}
+    assert listed([*people, *bot], leave_out=False)["u0"][0] == "i0", "heard, the machine would fill the lists"

@@ -14,6 +14,7 @@ from jobs.recommend.train_recommender import Judged, compare, judge, train, trut
 from rekindle import settings
 from rekindle.contract import frame
 from rekindle.methods import listing
+from rekindle.methods.not_customers import customers, not_customers
 from rekindle.methods.recommenders import Recommender
 from schemas.events import EVENTS
 
@@ -49,10 +50,12 @@ def events(_session: Any) -> Any:
     return frame(_session, EVENTS, *shop_rows()).persist()
 
 
+COUNTING = listing.Counting({"view": 1.0, "purchase": 5.0}, 30.0, 28, 60, ())
+
+
 @pytest.fixture(scope="module")
 def prepared(events: Any) -> listing.Prepared:
-    counting = listing.Counting({"view": 1.0, "purchase": 5.0}, 30.0, 28, 60, ())
-    return listing.prepare(events, SPLIT, ZoneInfo("UTC"), counting)
+    return listing.prepare(events, SPLIT, ZoneInfo("UTC"), COUNTING)
 
 
 def test_truth_is_what_known_users_bought_of_the_catalogue_in_the_judging_days(
@@ -99,6 +102,51 @@ def test_als_finds_the_groups_and_beats_popularity_by_a_paired_interval(
     assert found.difference == pytest.approx(offered.metrics["ndcg_at_10"] - standing.metrics["ndcg_at_10"])
     assert (found.other, found.other_name, found.metric, found.rows) == ("d0", "popularity", "ndcg_at_10", 16)
     assert found == compare("d0", "popularity", offered, standing, seed=1, draws=200)
+
+
+def test_a_machine_with_a_third_of_all_events_changes_nobody_elses_list(
+    events: Any, prepared: listing.Prepared, spark: Any
+) -> None:
+    """F79."""
+    rows = shop_rows()
+    items = sorted({row["item_id"] for row in rows} - {None}) + [f"junk{n}" for n in range(9)]
+    wild = [
+        did("bot", kind, items[(7 * n) % len(items)], AS_OF - timedelta(days=1 + n % 20))
+        for n in range(len(rows) // 4)
+        for kind in ("view", "purchase")
+    ]  # fmt: skip
+    crowded = frame(spark, EVENTS, *rows, *wild).persist()
+    share = len([r for r in wild if r["event_date"] < AS_OF]) / len([r for r in rows + wild if r["event_date"] < AS_OF])
+    assert share > 0.3
+    found = not_customers(crowded, AS_OF, days=60, share_of_events=0.3)
+    assert [(r.user_key, r.value) for r in found.collect()] == [("bot", pytest.approx(share))]
+    assert crowded.where("user_key = 'bot'").count() == len(wild), "its events stay"
+
+    conf = settings.load("simulated_shop").source.recommend.model_copy(update={"rank": 4, "iterations": 4})
+    heard = listing.prepare(customers(crowded, found).persist(), SPLIT, ZoneInfo("UTC"), COUNTING)
+    assert heard.catalogue == prepared.catalogue
+    assert heard.popularity.tolist() == prepared.popularity.tolist()
+    assert heard.eligible.tolist() == prepared.eligible.tolist()
+    assert sorted(heard.strengths.collect()) == sorted(prepared.strengths.collect())
+    assert truth(customers(crowded, found), heard, SPLIT, AS_OF) == truth(events, prepared, SPLIT, AS_OF)
+    without, left_out = train(prepared, conf, 7), train(heard, conf, 7)
+    assert left_out.factors is not None
+    assert without.factors is not None
+    assert np.allclose(left_out.factors, without.factors, rtol=1e-3, atol=1e-5)
+
+    everybody = listing.prepare(crowded, SPLIT, ZoneInfo("UTC"), COUNTING)
+    assert everybody.popularity.tolist() != prepared.popularity.tolist(), "heard, it would change what is popular"
+
+
+def test_a_shop_without_machines_trains_the_very_same_model(
+    events: Any, prepared: listing.Prepared, spark: Any
+) -> None:
+    nobody = spark.sql("SELECT user_key FROM VALUES ('u00') AS t(user_key) WHERE user_key = 'none'")
+    found = not_customers(events, AS_OF, days=60, events_in_an_hour=1000, share_of_events=0.5, events_of_one_item=500)
+    assert found.count() == 0
+    conf = settings.load("simulated_shop").source.recommend.model_copy(update={"rank": 4, "iterations": 2})
+    heard = listing.prepare(customers(events, nobody).persist(), SPLIT, ZoneInfo("UTC"), COUNTING)
+    assert train(heard, conf, 7).to_files() == train(prepared, conf, 7).to_files()
 
 
 def test_a_model_is_not_better_than_itself() -> None:

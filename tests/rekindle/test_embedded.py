@@ -78,6 +78,8 @@ def test_a_server_lives_through_restart_kill_and_lost_port(home: Path) -> None:
     data = home / "postgres/data"
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n1700000000\n{port}\n\n127.0.0.1\n\nready\n")
     with socket.socket() as thief:
+        # as every server does: connections that the last one closed a moment ago still hold the port
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         thief.bind(("127.0.0.1", port))
         thief.listen(1)
         embedded.start(home)

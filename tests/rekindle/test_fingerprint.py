@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -23,6 +24,7 @@ ALL_TYPES = Table(
     name="all_types",
     doc="One row per id, a column of every type.",
     key=("id",),
+    served=True,
     columns=(
         Column("id", "bigint", "Id."),
         Column("a_string", "string", "May be null.", nullable=True),
@@ -277,3 +279,26 @@ def test_one_row_lost_and_another_doubled_shows_though_the_count_does_not(spark:
     assert right.rows == wrong.rows
     assert (right.keys, right.hash_sum, right.hash_xor) != (wrong.keys, wrong.hash_sum, wrong.hash_xor)
     assert wrong.keys == 9
+
+
+def test_a_table_that_stays_in_the_lake_shows_each_changed_cell_and_adds_up_night_by_night(spark: Any) -> None:
+    lake_only = replace(ALL_TYPES, served=False)
+
+    def of(*rows: Row) -> Fingerprint:
+        return fingerprint.of_frame(contract.frame(spark, lake_only, *rows), lake_only)
+
+    changes = [
+        {"a_string": "x", "b_string": "Straße"},
+        {"a_string": None},
+        {"a_string": None, "b_string": "Straße"},
+        {"a_double": 0.250001},
+        {"a_double": None, "an_int": None},
+        {"a_date": None},
+        {"strings": ["b", "a"]},
+    ]
+    found = [of(FULL), *[of({**FULL, **change}) for change in changes]]
+    assert len({f.hash_sum for f in found}) == len(found)
+    assert of({**FULL, "a_double": 0.0}) == of({**FULL, "a_double": -0.0})
+    first, second = AWKWARD[:3], AWKWARD[3:]
+    assert of(*first) + of(*second) == of(*AWKWARD)
+    assert of(*AWKWARD, AWKWARD[0]).keys == len(AWKWARD)

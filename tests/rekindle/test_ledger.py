@@ -9,9 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from rekindle import warehouse
 from rekindle.fingerprint import Fingerprint
 from rekindle.ledger import CheckRecord, FileFate, Ledger, LedgerError, Model, Run, RunKey
-from tests.rekindle.warehouse_shop import DAY, Shop, landed, version
+from tests.rekindle.warehouse_shop import DAY, TABLES, Shop, landed, version
 
 
 def key(shop: Shop, run_id: str, **other: Any) -> RunKey:
@@ -44,6 +45,38 @@ def test_a_content_delivered_under_two_names_is_accepted_once(shop: Shop) -> Non
     refused = replace(again, status="refused", reason="duplicate_delivery: a.gz")
     shop.ledger.add_files(shop.source, [refused])
     assert shop.ledger.files(shop.source) == [first, refused]
+
+
+def test_a_files_kind_and_columns_are_told_back_in_the_files_order(shop: Shop) -> None:
+    file = landed("a.csv", "1", kind="items", columns=("sku", "a,b", "", "\\x00"))
+    shop.ledger.add_files(shop.source, [replace(file, kind="", columns=())])
+    shop.ledger.add_files(shop.source, [file])
+    assert shop.ledger.files(shop.source) == [file], "what is told later replaces what was told before"
+    run = shop.ledger.open_run(key(shop, "r"), ["1"], {})
+    assert shop.ledger.run_files(run.run_id) == [file]
+
+
+def test_a_ledger_from_before_files_had_kinds_is_migrated_and_keeps_its_files(shop: Shop) -> None:
+    with shop.connect("owner") as conn:
+        conn.execute("ALTER TABLE ops.files DROP COLUMN kind, DROP COLUMN columns")
+        conn.execute(
+            "INSERT INTO ops.files (source, name, landing_date, sha256, size_bytes, mtime_ns, lines, header_lines,"
+            " status) VALUES (%s, 'a.gz', %s, '1', 10, 1, 3, 0, 'accepted')",
+            [shop.source, DAY],
+        )
+    warehouse.migrate(shop.environment, TABLES)
+    warehouse.migrate(shop.environment, TABLES)
+    assert shop.ledger.files(shop.source) == [landed("a.gz", "1")]
+
+
+def test_a_file_whose_landing_day_the_conf_tells_otherwise_is_accepted_for_the_new_day_alone(shop: Shop) -> None:
+    file = landed("a.gz", "1")
+    shop.ledger.add_files(shop.source, [file])
+    moved = replace(file, landing_date=DAY + timedelta(days=1))
+    shop.ledger.add_files(shop.source, [moved])
+    shop.ledger.add_files(shop.source, [moved])
+    reason = f"moved: it landed on {moved.landing_date}"
+    assert shop.ledger.files(shop.source) == [replace(file, status="refused", reason=reason), moved]
 
 
 def test_a_refused_file_needs_a_reason(shop: Shop) -> None:
