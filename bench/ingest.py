@@ -168,7 +168,7 @@ def cleaned_and_written(
     with took.phase("read, parse, rules, duplicates"):
         cleaned = line_cleaning.clean(spark, files, source, bronze, line_cleaning.Secret(KEY, 1))
     with took.phase("count fates"):
-        fates, rules = line_cleaning.count_fates(cleaned, files)
+        told = line_cleaning.counted(cleaned, files)
     tables: dict[Contract, DataFrame] = {
         EVENTS: cleaned["events"].where("fate = 'clean'"),
         DUPLICATES: line_cleaning.duplicates(cleaned),
@@ -179,11 +179,11 @@ def cleaned_and_written(
             lake.write(spark, source.name, table, run_id, rows)
     watch.stop()
     spark.catalog.clearCache()
-    faults = line_cleaning.unbalanced(fates, {f.sha256: f.name for f in files})
+    faults = line_cleaning.unbalanced(told.fates, {f.sha256: f.name for f in files})
     if faults:
         raise UnequalWork(f"ours does not add up: {'; '.join(faults[:3])}")
     took.processor_seconds, took.peak_bytes = watch.processor_seconds, watch.peak_bytes
-    return took, fates, rules
+    return took, told.fates, told.rules
 
 
 def forget(spark: SparkSession, source: settings.Source) -> None:

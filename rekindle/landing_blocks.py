@@ -19,7 +19,7 @@ MAX_HELD = MAX_LINE_BYTES + len(BYTE_ORDER_MARK)
 BATCH_ROWS = 32_768
 NEWLINE, FIRST_WIDE = 0x0A, 0x80
 # What a line's bytes say of it, so that cleaning looks closer only where something is to be found.
-WIDE, NUL, ESCAPE, CONTROL, NOT_BRACED, SPACED = 1, 2, 4, 8, 16, 32
+WIDE, NUL, ESCAPE, CONTROL, SPACED = 1, 2, 4, 8, 16
 Longs = NDArray[np.int64]
 
 
@@ -124,8 +124,7 @@ def _is_utf8(block: Block) -> bool:
 def marks(block: Block) -> NDArray[np.int32]:
     """A line's marks added up: WIDE a byte beyond ASCII, NUL, ESCAPE a backslash, CONTROL another control character.
 
-    NOT_BRACED: it does not begin with its one opening brace and end with its one closing brace; SPACED: a blank stands
-    before a colon. Nine of ten blocks have none of the rare ones, and are asked so as a whole.
+    SPACED: a blank stands before a colon. Nine of ten blocks have none of the rare ones, and are asked so as a whole.
     """
     codes = np.frombuffer(block.text, np.uint8)
     found = np.zeros(len(block.bounds) - 1, np.int32)
@@ -146,13 +145,7 @@ def marks(block: Block) -> NDArray[np.int32]:
 def object_marks(block: Block) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Beside `marks` those of JSON objects, and how many colons of a line follow a quote: its keys, at least."""
     codes = np.frombuffer(block.text, np.uint8)
-    found, starts, ends = marks(block), block.bounds[:-1], block.bounds[1:]
-    is_braced = ends > starts
-    for brace, places in ((ord("{"), starts), (ord("}"), ends - 1)):
-        where = np.flatnonzero(codes == brace)
-        is_braced &= np.bincount(_lines_of(block, where), minlength=len(found)) == 1
-        is_braced[is_braced] = codes[places[is_braced]] == brace
-    found[~is_braced] |= NOT_BRACED
+    found = marks(block)
     colons = np.flatnonzero(codes == ord(":"))
     before = codes[np.maximum(colons - 1, 0)]
     found[_lines_of(block, colons[before <= ord(" ")])] |= SPACED

@@ -35,11 +35,13 @@ __all__ = [
     "MAX_LINE_BYTES",
     "MAX_RATIO",
     "READ_SCHEMA",
+    "TOLD_SCHEMA",
     "Line",
     "RefusedFile",
     "Taken",
     "lines",
     "read_files",
+    "read_objects",
     "show_line",
     "take",
 ]
@@ -48,6 +50,7 @@ READ_SCHEMA = (
     "file_sha256 string, landing_date date, line_number bigint, byte_offset bigint, value binary, transcoded string,"
     " marks int, keys int"
 )
+TOLD_SCHEMA = f"{READ_SCHEMA}, is_told boolean, told struct<{{fields}}>"
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def read_files(
     all nodes share.
     """
     encodings = log_format.encoding if log_format else ("utf-8",)  # all that executors need of it
-    are_objects = log_format is not None and log_format.kind in ("json_lines", "parquet")
+    are_objects = log_format is not None and log_format.is_objects
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from rekindle import landing_blocks, landing_parquet
@@ -106,6 +109,18 @@ def read_files(
                         )
 
     return read
+
+
+def read_objects(bronze: str, log_format: LogFormat) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """As `read_files`, for lines that are objects: rows out are TOLD_SCHEMA's, by landing_objects."""
+    read, names = read_files(bronze, log_format), log_format.names
+
+    def read_and_tell(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from rekindle.landing_objects import Teller
+
+        return map(Teller(names).tell, read(batches))
+
+    return read_and_tell
 
 
 def show_line(path: Path, number: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -98,29 +99,29 @@ def _keyed(lines: DataFrame, source: Ingest, file: SourceFile, secret: Secret) -
     return found
 
 
-def count_fates(cleaned: Mapping[str, DataFrame], files: Sequence[LandedFile]) -> tuple[list[FileFate], dict[str, int]]:
-    """Lines by fate for every file, those without a line of some fate included; and quarantined lines by rule."""
+@dataclass(frozen=True)
+class Counted:
+    """Every file's lines by fate, quarantined lines by rule, and clean lines by repair (two repairs: for both)."""
+
+    fates: list[FileFate]
+    rules: dict[str, int]
+    repairs: dict[str, int]
+
+
+def counted(cleaned: Mapping[str, DataFrame], files: Sequence[LandedFile]) -> Counted:
+    """What became of the lines, also of files without a line of some fate; one pass a table."""
     found: dict[str, dict[str, int]] = {f.sha256: dict.fromkeys(FATES, 0) for f in files}
-    rules: dict[str, int] = {}
+    rules, repairs = Counter[str](), Counter[str]()
     for lines in cleaned.values():
-        # Files times rules: some thousands of groups on a first night.
-        for row in lines.groupBy("file_sha256", "fate", "rule").count().toLocalIterator():
+        # Files times rules and combinations of repairs: some thousands of groups on a first night.
+        for row in lines.groupBy("file_sha256", "fate", "rule", "repairs").count().toLocalIterator():
             found[row["file_sha256"]][row["fate"]] += row["count"]
             if row["rule"]:
-                rules[row["rule"]] = rules.get(row["rule"], 0) + row["count"]
+                rules[row["rule"]] += row["count"]
+            if row["fate"] == "clean" and row["repairs"]:
+                repairs.update(dict.fromkeys(row["repairs"].split(","), row["count"]))
     fates = [FileFate(f.sha256, f.lines - f.header_lines, *found[f.sha256].values()) for f in files]
-    return fates, dict(sorted(rules.items()))
-
-
-def count_repairs(cleaned: Mapping[str, DataFrame]) -> dict[str, int]:
-    """Clean lines by the repairs made to them; a line with two of them counts for both."""
-    found: dict[str, int] = {}
-    for lines in cleaned.values():
-        mended = lines.where("fate = 'clean' AND repairs IS NOT NULL").groupBy("repairs").count()
-        for row in mended.toLocalIterator():  # as many groups as there are combinations of a source's repairs
-            for repair in row["repairs"].split(","):
-                found[repair] = found.get(repair, 0) + row["count"]
-    return dict(sorted(found.items()))
+    return Counted(fates, dict(sorted(rules.items())), dict(sorted(repairs.items())))
 
 
 def unbalanced(fates: Sequence[FileFate], names: Mapping[str, str]) -> list[str]:

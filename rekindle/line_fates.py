@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -59,6 +60,8 @@ def verdicts(ruled: DataFrame, told_before: DataFrame | None) -> DataFrame:
         again = known.select(*narrow, F.lit(False).alias("is_new"))
         twice = twice.union(again.select("id_hash")).distinct()
         lines = lines.unionByName(again)
+    twice = twice.persist(StorageLevel.MEMORY_AND_DISK)
+    twice.count()  # known to be small, it is sent to the lines, and they need no second shuffle
     compared = lines.join(twice, "id_hash", "left_semi")
     order = F.struct("is_new", *PLACE)
     first = compared.groupBy("row_id").agg(F.min_by(F.struct(*PLACE, "payload"), order).alias("first"))

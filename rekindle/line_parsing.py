@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from rekindle.landing_blocks import CONTROL, ESCAPE, NOT_BRACED, NUL, SPACED, WIDE
-from rekindle.landing_lines import MAX_LINE_BYTES, READ_SCHEMA, read_files
+from rekindle.landing_blocks import CONTROL, ESCAPE, NUL, WIDE
+from rekindle.landing_lines import MAX_LINE_BYTES, READ_SCHEMA, TOLD_SCHEMA, read_files, read_objects
 from rekindle.ledger_rows import LandedFile
 from rekindle.sources import CORRUPT, LogFormat
 
@@ -42,13 +41,19 @@ LONE_SURROGATE = (
 
 
 def landed_lines(spark: SparkSession, files: Sequence[LandedFile], bronze: str, log_format: LogFormat) -> DataFrame:
-    """Every line of the files but their headers, with its place and its bytes; one task reads whole files."""
+    """Every line of the files but their headers, with its place and its bytes; one task reads whole files.
+
+    Where lines are objects, most are told already: `is_told`, `told`; these come without their bytes.
+    """
     tasks = max(1, min(len(files), 4 * spark.sparkContext.defaultParallelism))
     # Neighbouring days in one task: what it writes then lies in one month or two.
     rows = sorted((f.landing_date, f.sha256, f.header_lines) for f in files)
     listed = spark.createDataFrame(
         spark.sparkContext.parallelize(rows, tasks), "landing_date date, file_sha256 string, header_lines int"
     )
+    if log_format.is_objects:
+        fields = ", ".join(f"`{name}` string" for name in log_format.names)
+        return listed.mapInArrow(read_objects(bronze, log_format), TOLD_SCHEMA.format(fields=fields))
     return listed.mapInArrow(read_files(bronze, log_format), READ_SCHEMA)
 
 
@@ -59,15 +64,19 @@ def parse(landed: DataFrame, log_format: LogFormat, columns: Sequence[str] = ())
     A field that the files do not have is null. `escaped`: characters may be there that the line's bytes do not show.
     """
     text = F.col("value").cast("string")
-    if log_format.kind in ("json_lines", "parquet"):
-        told, fault = _json_struct(text, log_format), _json_fault(text, log_format)
+    is_told = F.lit(False)
+    if log_format.is_objects:
+        is_told = F.col("is_told")
+        landed = landed.withColumn("parsed", _json_struct(text, log_format))
+        fields = [F.when(is_told, F.col("told")[n]).otherwise(F.col("parsed")[n]).alias(n) for n in log_format.names]
+        told, fault = F.struct(*fields), F.when(~is_told, _json_fault(text, log_format))
     else:
         row = F.regexp_replace(text, "\r$", "")  # a line's last \\r belongs to its end, not to its field
         is_csv = log_format.kind == "csv"
         told = _csv(row, log_format, columns or log_format.names) if is_csv else _fixed_width(row, log_format)
         fault = F.when(F.col("told").isNull(), "malformed")
     unreadable = F.coalesce(
-        F.when(F.col("value").isNull(), "oversize")
+        F.when(F.col("value").isNull() & ~is_told, "oversize")
         .when(_marked(WIDE) & ~F.expr("is_valid_utf8(cast(value AS string))"), "encoding")
         .when(_marked(NUL) | (_marked(WIDE) & F.contains(text, F.lit("\ufeff"))), "control_character"),
         fault,
@@ -100,12 +109,8 @@ def _json_fault(text: Column, log_format: LogFormat) -> Column:
     """Why a line is not exactly one object whose declared keys are told once, or null.
 
     Spark's parser stops behind the first complete value, takes the last of two equal keys, and half of a surrogate pair
-    becomes a question mark. Looking for these costs more than parsing, so it is done only where it can matter: not in a
-    line without a backslash that begins with its one opening brace, ends with its one closing brace, has no blank
-    before a colon, and as many colons behind quotes as declared fields that are told.
+    becomes a question mark. Looking for these costs more than parsing; few lines get here (landing_objects).
     """
-    named = reduce(Column.__add__, [field_of(name).isNotNull().cast("int") for name in log_format.names])
-    plain = ~_marked(ESCAPE | NOT_BRACED | SPACED) & (F.col("keys") == named)
     # A list of exactly one object, and the parser must reach what stands behind it: the end is the line's own digest,
     # which the line cannot tell, so that none can bring an end, or a list, of its own.
     digest = F.sha2(text, 256)
@@ -126,8 +131,7 @@ def _json_fault(text: Column, log_format: LogFormat) -> Column:
         .when(F.size(F.array_distinct(keys)) < F.size(keys), "duplicate_key")
         .when(F.exists(F.array_except(keys, names), lambda key: F.lower(key).isin(*lower)), "key_case")
     )
-    corrupt = field_of(CORRUPT).isNotNull()
-    return F.when(corrupt & ~_marked(ESCAPE), "malformed").when(~plain | corrupt, closely)
+    return F.when(F.col("parsed")[CORRUPT].isNotNull() & ~_marked(ESCAPE), "malformed").otherwise(closely)
 
 
 def _csv(text: Column, log_format: LogFormat, columns: Sequence[str]) -> Column:

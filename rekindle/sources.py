@@ -112,6 +112,11 @@ class LogFormat(Strict):
         """Every declared field."""
         return self.fields + self.optional
 
+    @property
+    def is_objects(self) -> bool:
+        """Whether cleaning sees each line as a JSON object."""
+        return self.kind in ("json_lines", "parquet")
+
     @field_validator("encoding")
     @classmethod
     def _known(cls, encodings: tuple[str, ...]) -> tuple[str, ...]:

@@ -74,18 +74,23 @@ def run(context: Context) -> None:
     secret = Secret(identity.read_key(environment.identity.key_file), environment.identity.key_version)
     cleaned = line_cleaning.clean(spark, files, source, str(environment.lake.bronze), secret, told_before)
 
-    fates, rules = line_cleaning.count_fates(cleaned, files)
-    faults = line_cleaning.unbalanced(fates, {f.sha256: f.name for f in files})
+    told = line_cleaning.counted(cleaned, files)
+    faults = line_cleaning.unbalanced(told.fates, {f.sha256: f.name for f in files})
     if faults:
         raise DataRefused(f"{source.name} {context.business_date}: lines do not add up: {'; '.join(faults[:5])}")
     with warehouse.connect(environment, "writer") as connection:
         warehouse.add_user_keys(connection, source.name, secret.version, new_users(cleaned))
     for table in tables_of(context):
         night.store(context, table, rows_of(spark, table, cleaned), base.get(table.name))
-    ledger.record_fates(context.run_id, fates)
-    totals = {fate: sum(getattr(f, fate) for f in fates) for fate in ("landed", *line_cleaning.FATES)}
-    context.detail["rules"], context.detail["repairs"] = rules, line_cleaning.count_repairs(cleaned)
-    context.detail.update(totals, files=len(files), base=context.this_run.plan["base"] if base else None)
+    ledger.record_fates(context.run_id, told.fates)
+    totals = {fate: sum(getattr(f, fate) for f in told.fates) for fate in ("landed", *line_cleaning.FATES)}
+    context.detail.update(
+        totals,
+        rules=told.rules,
+        repairs=told.repairs,
+        files=len(files),
+        base=context.this_run.plan["base"] if base else None,
+    )
     context.log.info("fates source=%s date=%s %s", source.name, context.business_date, as_keys(totals))
 
 

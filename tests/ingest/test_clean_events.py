@@ -17,7 +17,7 @@ from jobs.ingest.land_simulated_day import SOURCE, land, read_conf
 from rekindle.contract import conform
 from rekindle.identity import pseudonym
 from rekindle.ledger import FileFate
-from rekindle.line_cleaning import count_fates, duplicates, unbalanced
+from rekindle.line_cleaning import counted, duplicates, unbalanced
 from rekindle.line_rules import REASONS
 from rekindle.settings import ROOT
 from schemas.duplicates import DUPLICATES
@@ -316,7 +316,7 @@ def test_the_simulated_shops_dirt_is_found_to_the_line_at_once_and_night_by_nigh
     assert places([r for r in by_fate["clean"] if r.repairs]) == lines_of["odd_case_type"]
     assert max(Counter(r.event_id for r in by_fate["clean"]).values()) == 1
 
-    fates = count_fates({"events": at_once}, files)[0]
+    fates = counted({"events": at_once}, files).fates
     assert [f.landed for f in fates] == [f.lines for f in files]
     assert unbalanced(fates, {f.sha256: f.name for f in files}) == []
 

@@ -373,7 +373,7 @@ def table(_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Table:
     # Python has no year 10000, which one of the lines tells.
     told = lines.drop("event_ts").withColumn("event_date", F.expr("CASE WHEN rule IS NULL THEN event_date END"))
     rows = {(names[row.file_sha256], row.line_number): row for row in told.collect()}
-    fates, _ = line_cleaning.count_fates({"events": lines}, files)
+    fates = line_cleaning.counted({"events": lines}, files).fates
     _session.catalog.clearCache()
     return Table(rows, files, fates, bronze)
 

@@ -37,7 +37,7 @@ def test_every_line_of_real_days_has_the_fate_that_pandas_counts(
     source = settings.load("online_retail").source
     files = inspected(FOLDER, source, tmp_path, *(f"{day}.csv" for day in DAYS))
     fated = cleaned(spark, source, tmp_path, files)
-    fates, _ = line_cleaning.count_fates({"events": fated}, files)
+    fates = line_cleaning.counted({"events": fated}, files).fates
     assert line_cleaning.unbalanced(fates, {f.sha256: f.name for f in files}) == []
     assert sum(f.landed for f in fates) == len(landed)
 

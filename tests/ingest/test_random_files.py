@@ -231,7 +231,7 @@ def test_no_line_of_a_random_file_ends_without_an_explanation(spark: Any, tmp_pa
     lines = cleaned(spark, source, bronze, files)
     names = {f.sha256: f.name for f in files}
     words = line_rules.reason_words(source)
-    fates, _ = line_cleaning.count_fates({"events": lines}, files)
+    fates = line_cleaning.counted({"events": lines}, files).fates
     assert line_cleaning.unbalanced(fates, names) == []
 
     raw: dict[tuple[str, int], bytes] = {}

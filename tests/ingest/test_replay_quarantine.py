@@ -114,7 +114,7 @@ def test_a_word_added_to_the_mapping_makes_clean_exactly_the_lines_that_replay_s
 
     again = cleaned(spark, mended, night.bronze, night.files)
     assert night.fates(again) == {name: [now for _, _, now in lines] for name, lines in FILES.items()}
-    fates, _ = line_cleaning.count_fates({"events": again}, night.files)
+    fates = line_cleaning.counted({"events": again}, night.files).fates
     assert line_cleaning.unbalanced(fates, {f.sha256: f.name for f in night.files}) == []
     assert sum(f.clean for f in fates) == night.events.count() + gained.lines
     assert sum(f.landed for f in fates) == sum(map(len, FILES.values()))
