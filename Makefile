@@ -111,6 +111,11 @@ bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk
 	@bin/setup dev
 	@$(PY) bench/ingest.py --lines "$(SIZES)" $(if $(GZIP),--gzip)
 
+.PHONY: bench-recommenders
+bench-recommenders: ## every way to recommend on public shops, beside popularity; ONLY=, WRITE=1 writes docs/recommenders.md
+	@bin/setup dev
+	@OMP_NUM_THREADS=1 $(PY) bench/recommenders.py $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write)
+
 .PHONY: pins
 pins: ## resolves requirements/*.in anew into hashed pins for Python 3.11 to 3.13
 	@bin/setup dev
