@@ -120,9 +120,12 @@ class Table:
         the checks on values, not the store's flags, decide what is published."""
         columns = ",\n  ".join(f"`{c.name}` {c.type} COMMENT {_sql_text(c.meaning)}" for c in self.columns)
         partition = f"\nPARTITIONED BY ({self.partition_by})" if self.partition_by else ""
+        # Ids are all different: a dictionary of them is built in vain up to this size (of 2 MB by default). Writing
+        # 490,000 events took 1.2 s instead of 1.9 s, and 6 % more space.
+        properties = "'format-version'='2', 'write.parquet.dict-size-bytes'='32768'"
         return (
             f"CREATE TABLE IF NOT EXISTS {qualified_name} (\n  {columns}\n) USING iceberg{partition}\n"
-            f"COMMENT {_sql_text(self.doc)}\nTBLPROPERTIES ('format-version'='2')"
+            f"COMMENT {_sql_text(self.doc)}\nTBLPROPERTIES ({properties})"
         )
 
     def postgres_ddl(self, schema: str) -> list[str]:

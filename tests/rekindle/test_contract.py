@@ -36,7 +36,8 @@ def test_the_lakes_table_has_the_contracts_columns_comments_and_partition() -> N
         "  `kind` string COMMENT 'What | it is. One of: cat, dog.',\n"
         "  `tags` array<string> COMMENT 'Words.'\n"
         ") USING iceberg\nPARTITIONED BY (months(born))\n"
-        "COMMENT 'One row per pet; it''s somebody''s.'\nTBLPROPERTIES ('format-version'='2')"
+        "COMMENT 'One row per pet; it''s somebody''s.'\n"
+        "TBLPROPERTIES ('format-version'='2', 'write.parquet.dict-size-bytes'='32768')"
     )
 
 
