@@ -176,7 +176,7 @@ def _csv(text: Column, log_format: LogFormat, columns: Sequence[str]) -> Column:
 
     whole = parsed[CORRUPT].isNull() & (F.lit(len(columns) == 1) | (text != ""))
     if quote:
-        whole &= ~F.contains(text, F.lit(quote)) | _is_quoted_well(text, quote, log_format.delimiter)
+        whole &= _is_quoted_well(text, quote, log_format.delimiter)
     whole = F.when(parts.isNotNull(), F.size(parts) == len(columns)).otherwise(whole)
     return F.when(whole, F.struct(*[field(name).alias(name) for name in log_format.names]))
 

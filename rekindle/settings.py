@@ -210,9 +210,9 @@ class Settings(BaseModel):
 # What decides a line's fate, as far as code does.
 INGEST_CODE = (
     "jobs/ingest/clean_events.py",
-    *(f"rekindle/{name}.py" for name in ("expressions", "expression_columns", "identity")),
+    *(f"rekindle/{name}.py" for name in ("sources", "patterns", "expressions", "expression_columns", "identity")),
     *(f"rekindle/line_{name}.py" for name in ("parsing", "rules", "fates", "cleaning")),
-    *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "streams", "parquet")),
+    *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "objects", "streams", "parquet")),
     "schemas/events.py",
 )
 

@@ -6,6 +6,7 @@ are cut from scores by `lists` alone, so all methods are filtered, ranked and ti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -114,6 +115,12 @@ class Users:
         """Users start (in) to stop (out)."""
         return Users(self.index[start:stop], self.histories.between(start, stop))
 
+    def blocks(self, n_items: int) -> Iterator[tuple[int, Users]]:
+        """All users in order, as (place of the first, users), so many that their scores are about SCORED_CELLS."""
+        step = max(1, SCORED_CELLS // max(n_items, 1))
+        for start in range(0, len(self), step):
+            yield start, self.between(start, min(start + step, len(self)))
+
 
 class Fitted(Protocol):
     """A method that has learnt."""
@@ -159,9 +166,7 @@ def lists(
     A user's `blocked` items never appear, nor items that are not `eligible` (bool [n_items]).
     """
     found = np.full((len(users), k), -1, dtype=np.int64)
-    step = max(1, SCORED_CELLS // max(fitted.n_items, 1))
-    for start in range(0, len(users), step):
-        some = users.between(start, min(start + step, len(users)))
+    for start, some in users.blocks(fitted.n_items):
         scores = fitted.scores(some)
         if eligible is not None:
             scores[:, ~eligible] = -np.inf

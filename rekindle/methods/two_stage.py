@@ -24,7 +24,7 @@ from scipy import sparse
 from rekindle.methods.baselines import FittedPopularity, FittedRepeatLast, Popularity
 from rekindle.methods.content import FittedContent
 from rekindle.methods.factors import FactorModel
-from rekindle.methods.interactions import SCORED_CELLS, Fitted, Interactions, Method, Users, best, matrix_of, ragged_of
+from rekindle.methods.interactions import Fitted, Interactions, Method, Users, best, matrix_of, ragged_of
 from rekindle.methods.model_arrays import packed, unpacked
 from rekindle.methods.neighbours import FittedItemNeighbours, FittedUserNeighbours
 from rekindle.methods.popularity import popularity
@@ -262,9 +262,7 @@ class FirstStage:
         users = np.intersect1d(before.user, after.user)
         histories, wanted = ragged_of(before.matrix()[users]), after.matrix()
         matrix, label, group = [], [], []
-        step = max(1, SCORED_CELLS // max(before.n_items, 1))
-        for start in range(0, len(users), step):
-            some = Users(users, histories).between(start, min(start + step, len(users)))
+        for _, some in Users(users, histories).blocks(before.n_items):
             row, item, features = self.rows(some)
             hit = np.asarray(wanted[some.index[row], item]).ravel() > 0
             told = np.bincount(row[hit], minlength=len(some)) > 0

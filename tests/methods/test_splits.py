@@ -36,7 +36,7 @@ def rows_of(rows: Ragged) -> list[list[int]]:
     return [rows.between(r, r + 1).items.tolist() for r in range(len(rows))]
 
 
-def same(a: Split, b: Split) -> None:
+def assert_same(a: Split, b: Split) -> None:
     for name in ("user", "item", "strength", "age_days"):
         np.testing.assert_array_equal(getattr(a.known, name), getattr(b.known, name))
     for name in ("truth", "seen", "blocked"):
@@ -126,8 +126,8 @@ def test_the_order_of_events_changes_no_split() -> None:
     shuffled = replace(
         events, user=events.user[order], item=events.item[order], strength=events.strength[order], day=events.day[order]
     )
-    same(at_instant(events, 60, least_of_item=3), at_instant(shuffled, 60, least_of_item=3))
-    same(random_per_user(events, seed=4), random_per_user(shuffled, seed=4))
+    assert_same(at_instant(events, 60, least_of_item=3), at_instant(shuffled, 60, least_of_item=3))
+    assert_same(random_per_user(events, seed=4), random_per_user(shuffled, seed=4))
 
 
 def test_the_random_split_keeps_three_quarters_of_each_users_items_and_no_item_on_both_sides() -> None:
@@ -194,7 +194,7 @@ def test_a_faded_history_weighs_what_was_done_a_half_life_ago_by_half_and_nothin
     faded = split.faded(5)
     assert faded.users.histories.values is not None
     assert faded.users.histories.values.tolist() == pytest.approx([1, 2])
-    same(faded.faded(None), split)
+    assert_same(faded.faded(None), split)
     assert rows_of(faded.users.histories) == rows_of(split.users.histories)
 
 
