@@ -73,6 +73,21 @@ class Interactions:
         """Each user's items and strengths, a row a user; an item once."""
         return ragged_of(self.matrix(half_life_days))
 
+    def past(self) -> Past:
+        """When each user did what is in `histories`, entry by entry; the order of rows changes nothing."""
+        order = np.lexsort((self.age_days, self.item, self.user))
+        age, user = self.age_days[order], self.user[order]
+        key = user * self.n_items + self.item[order]
+        day = np.floor(age).astype(np.int64)
+        _, start, times = np.unique(key, return_index=True, return_counts=True)
+        end = start + times - 1
+        another_day = (np.diff(key) == 0) & (np.diff(day) > 0)
+        gaps = np.add.reduceat(np.append(another_day, False).astype(np.int64), start) if len(key) else start
+        interval = np.where(gaps > 0, (day[end] - day[start]) / np.maximum(gaps, 1), np.nan)
+        active = np.unique(np.stack([user, day]), axis=1)[0]
+        days = np.bincount(active, minlength=self.n_users).astype(np.float64)
+        return Past(age[start], times.astype(np.float64), interval, days)
+
 
 def ragged_of(matrix: sparse.csr_matrix) -> Ragged:
     """The stored entries of each row."""
@@ -96,6 +111,35 @@ def matrix_of(rows: Ragged, n_items: int) -> sparse.csr_matrix:
 
 
 @dataclass(frozen=True, eq=False)
+class Past:
+    """When users did what is in their histories; the first three have a number for each entry of the histories.
+
+    Attributes:
+        last_days: float64 [entries], days since the user's last event on the item.
+        times: float64 [entries], the user's events on the item, 1 or more.
+        interval_days: float64 [entries], mean days between the days with such an event; NaN where there was one day.
+        active_days: float64 [users], days (of 24 hours, counted back from the instant) with any event.
+
+    Raises:
+        ValueError: the first three are not of one length.
+    """
+
+    last_days: NDArray[np.float64]
+    times: NDArray[np.float64]
+    interval_days: NDArray[np.float64]
+    active_days: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not len(self.last_days) == len(self.times) == len(self.interval_days):
+            lengths = [len(self.last_days), len(self.times), len(self.interval_days)]
+            raise ValueError(f"Past: {lengths} entries; expected equal")
+
+    def of(self, users: slice | NDArray[np.int64], entries: slice | NDArray[np.generic]) -> Past:
+        """The same of some users and of the entries of theirs that are kept."""
+        return Past(self.last_days[entries], self.times[entries], self.interval_days[entries], self.active_days[users])
+
+
+@dataclass(frozen=True, eq=False)
 class Users:
     """Those who are to be served: what each did, by item.
 
@@ -103,17 +147,36 @@ class Users:
         index: int64 [users], the user's index in the interactions that the method was fitted on; −1 if not in them.
         histories: a row a user: items, each once, and strengths; none for a user without history. A method that fades
             what it learns from is served histories faded alike.
+        past: when they did it; None where nobody told. A method that needs it says so.
+
+    Raises:
+        ValueError: another number of users or entries in the parts.
     """
 
     index: NDArray[np.int64]
     histories: Ragged
+    past: Past | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.index) != len(self.histories):
+            raise ValueError(f"Users: {len(self.histories)} histories for {len(self.index)} users")
+        told = self.past
+        if told is not None and (
+            len(told.active_days) != len(self.index) or len(told.times) != len(self.histories.items)
+        ):
+            raise ValueError(
+                f"Users: a past of {len(told.active_days)} users and {len(told.times)} entries beside histories of"
+                f" {len(self.index)} and {len(self.histories.items)}"
+            )
 
     def __len__(self) -> int:
         return len(self.index)
 
     def between(self, start: int, stop: int) -> Users:
         """Users start (in) to stop (out)."""
-        return Users(self.index[start:stop], self.histories.between(start, stop))
+        entries = slice(int(self.histories.offsets[start]), int(self.histories.offsets[stop]))
+        past = None if self.past is None else self.past.of(slice(start, stop), entries)
+        return Users(self.index[start:stop], self.histories.between(start, stop), past)
 
     def blocks(self, n_items: int) -> Iterator[tuple[int, Users]]:
         """All users in order, as (place of the first, users), so many that their scores are about SCORED_CELLS."""

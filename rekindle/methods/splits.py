@@ -228,6 +228,9 @@ def _split(
     whole = past.matrix()
     seen = ragged_of(whole[served])
     histories = _kept(seen, eligible[seen.items])
+    is_served = np.zeros(events.n_users, dtype=bool)
+    is_served[served] = True
+    when = past.past().of(served, is_served[whole.tocoo().row] & eligible[whole.indices])
     shape = (events.n_users, events.n_items)
     after = sparse.coo_matrix((np.ones(int(asked.sum())), (events.user[asked], events.item[asked])), shape=shape)
     truth = replace(ragged_of(after.tocsr()[served]), values=None)
@@ -236,7 +239,7 @@ def _split(
         known=known,
         past=past,
         served=served,
-        users=Users(np.where(of_core[served], served, -1), histories),
+        users=Users(np.where(of_core[served], served, -1), histories, when),
         truth=truth,
         seen=seen,
         blocked=seen if block_seen else Ragged.empty(len(served)),

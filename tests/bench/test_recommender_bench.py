@@ -183,8 +183,8 @@ def test_predicting_ratings_puts_first_what_few_rated_highly() -> None:
 def test_what_was_bought_most_often_comes_first_and_what_is_popular_among_equals() -> None:
     user, item = np.array([0, 0, 0, 0, 1, 2]), np.array([3, 3, 1, 2, 2, 2])
     known = Interactions(user, item, np.ones(6), np.zeros(6), 3, 5)
-    served = Users(np.array([0, -1]), known.histories().between(0, 1))
-    served = Users(served.index, Ragged(np.array([0, 3, 3]), served.histories.items, served.histories.values))
+    own = known.histories().between(0, 1)
+    served = Users(np.array([0, -1]), Ragged(np.array([0, 3, 3]), own.items, own.values))
     assert lists(RepeatMost().fit(known), served, 4).tolist() == [[3, 2, 1, -1], [-1, -1, -1, -1]]
 
 

@@ -48,6 +48,18 @@ def test_what_was_done_twice_counts_together_and_fades_by_half_in_a_half_life() 
     assert (matrix_of(histories, 4) != TWO_VISITS.matrix()).nnz == 0
 
 
+def test_a_past_says_when_and_how_often_and_goes_with_its_users() -> None:
+    past = TWO_VISITS.past()
+    assert (past.last_days.tolist(), past.times.tolist(), past.active_days.tolist()) == ([0, 20], [2, 1], [2, 1])
+    assert past.interval_days[0] == 10
+    assert np.isnan(past.interval_days[1])
+    second = Users(np.array([0, 1]), TWO_VISITS.histories(), past).between(1, 2)
+    assert second.past is not None
+    assert (second.past.last_days.tolist(), second.past.active_days.tolist()) == ([20], [1])
+    with pytest.raises(ValueError, match="a past of 2 users and 2 entries beside histories of 1 and 1"):
+        Users(np.array([1]), TWO_VISITS.histories().between(1, 2), past)
+
+
 def test_the_order_of_events_changes_no_bit() -> None:
     made = np.random.default_rng(7)
     some = Interactions(
@@ -56,6 +68,8 @@ def test_the_order_of_events_changes_no_bit() -> None:
     order = made.permutation(200)
     other = Interactions(some.user[order], some.item[order], some.strength[order], some.age_days[order], 5, 6)
     assert some.matrix(13.0).data.tobytes() == other.matrix(13.0).data.tobytes()
+    assert some.past().interval_days.tobytes() == other.past().interval_days.tobytes()
+    assert len(some.past().times) == some.matrix().nnz
 
 
 @pytest.mark.parametrize(

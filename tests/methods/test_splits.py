@@ -198,6 +198,16 @@ def test_a_faded_history_weighs_what_was_done_a_half_life_ago_by_half_and_nothin
     assert rows_of(faded.users.histories) == rows_of(split.users.histories)
 
 
+def test_who_is_served_comes_with_the_past_of_what_is_in_the_history() -> None:
+    # Item 3 is known by one user alone, so the core leaves it out; user 0 is served without it.
+    split = at_instant(shop((0, 1, 1, 2), (0, 1, 1, 8), (0, 3, 1, 9), (1, 1, 1, 1), (0, 1, 1, 12)), 10, least_of_item=2)
+    past = split.users.past
+    assert past is not None
+    assert rows_of(split.users.histories) == [[1]]
+    assert (past.last_days.tolist(), past.times.tolist(), past.interval_days.tolist()) == ([2], [2], [6])
+    assert past.active_days.tolist() == [3]
+
+
 def test_explore_blocks_what_the_user_has_and_repeat_blocks_nothing() -> None:
     split = at_instant(made(), 60)
     assert rows_of(split.explore().blocked) == rows_of(split.seen)
