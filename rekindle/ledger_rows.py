@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
 from rekindle.fingerprint import Fingerprint
+from rekindle.methods.comparison import Comparison
 
 FileStatus = Literal["accepted", "refused"]
 RunStatus = Literal["open", "failed", "published", "stored_older", "nothing_landed"]
 ModelKind = Literal["recommender", "churn"]
 MODEL_KINDS: tuple[ModelKind, ...] = ("recommender", "churn")
-ModelStatus = Literal["candidate", "champion", "refused", "retired"]
+ModelStatus = Literal["candidate", "champion", "refused", "retired", "withdrawn"]
+Verdict = Literal["promoted", "kept", "refused", "baseline", "rolled_back"]
 
 
 @dataclass(frozen=True)
@@ -152,3 +154,58 @@ class Model:
     run_id: str
     status: ModelStatus = "candidate"
     method: str = field(default="")
+
+
+@dataclass(frozen=True)
+class ModelDecision:
+    """What was decided of a model, by what evidence: one row a run, model and other model it was compared with.
+
+    `decision`: promoted (it is champion from now on), kept (it was champion and stays), refused (it does not take
+    over), baseline (it stood beside as the measure), rolled_back (an operator made it champion; `run_id` is null and
+    `decided_by` says who). The figures are those of `registry.Comparison`, null where the model was compared with none
+    or a figure does not apply.
+    """
+
+    run_id: str | None
+    source: str
+    kind: ModelKind
+    digest: str
+    method: str
+    decision: Verdict
+    reason: str
+    against: str | None = None
+    against_method: str | None = None
+    metric: str | None = None
+    value: float | None = None
+    against_value: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    judged_rows: int | None = None
+    coverage: float | None = None
+    against_coverage: float | None = None
+    overlap: float | None = None
+    flip_rate: float | None = None
+    list_flip_rate: float | None = None
+    decided_by: str | None = None
+
+
+def with_figures(decision: ModelDecision, against: Comparison) -> ModelDecision:
+    """The decision with the evidence of one comparison."""
+    return replace(
+        decision,
+        against=against.other,
+        against_method=against.other_name,
+        metric=against.metric,
+        value=against.candidate_value,
+        against_value=against.other_value,
+        difference=against.difference,
+        low=against.low,
+        high=against.high,
+        judged_rows=against.rows,
+        coverage=against.coverage,
+        against_coverage=against.other_coverage,
+        overlap=against.overlap,
+        flip_rate=against.flip_rate,
+        list_flip_rate=against.list_flip_rate,
+    )

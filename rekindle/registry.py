@@ -16,35 +16,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
+from rekindle.methods.comparison import Comparison
+
+__all__ = ["RECORD", "Comparison", "Record", "RegistryError", "digest_of", "load", "record_of", "save"]
+
 RECORD = "record.json"
 
 
 class RegistryError(Exception):
     """An artefact is missing or is not what its digest says."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A candidate against the champion (or a baseline) on the same later days.
-
-    `low` and `high` bound the paired bootstrap's 95 % interval of `difference` = candidate - other; `rows` are the
-    users or examples both were judged on.
-    """
-
-    other: str
-    other_name: str
-    metric: str
-    candidate_value: float
-    other_value: float
-    difference: float
-    low: float
-    high: float
-    rows: int
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the interval lies above zero."""
-        return self.low > 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +55,7 @@ class Record:
         """The record that `to_json` wrote."""
         told = json.loads(text)
         told["trained_through"] = date.fromisoformat(told["trained_through"])
-        told["comparisons"] = [Comparison(**c) for c in told["comparisons"]]
+        told["comparisons"] = [Comparison.from_told(c) for c in told["comparisons"]]
         return cls(**told)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rekindle import registry
-from rekindle.ledger import Model
+from rekindle.ledger import MODEL_KINDS, Model, ModelDecision
 from rekindle.settings import Environment
 
 if TYPE_CHECKING:
@@ -23,21 +23,34 @@ log = logging.getLogger("tracking")
 
 # A server that does not answer is given up after about a minute, not after the default's several.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "15", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+LONGEST_TAG = 5000  # characters; MLflow refuses more
 
 
-def spool(folder: Path, model: Model, code_version: str) -> None:
-    """Remember that this trained model is to be shown; the same model of the same run once."""
+def spool(folder: Path, model: Model, code_version: str, decision: ModelDecision | None = None) -> None:
+    """Remember that this trained model, and what was decided of it, is to be shown; a model of a run once."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"digest": model.digest, "path": model.path, "kind": model.kind, "code_version": code_version}
+    if decision is not None:
+        told |= {"decision": decision.decision, "decision_reason": decision.reason}
     part = folder / f".{model.run_id}-{model.digest}.part"
     part.write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
     part.replace(folder / f"{model.run_id}-{model.digest}.json")
 
 
+def spool_champion(folder: Path, source: str, kind: str, digest: str) -> None:
+    """Remember that the alias is to follow a champion that changed although nothing was trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".champion-{source}-{kind}.part"
+    part.write_text(digest, encoding="utf-8")
+    part.replace(folder / f"champion-{source}-{kind}.txt")
+
+
 def flush(folder: Path, environment: Environment, source: str, champions: dict[str, str]) -> dict[str, Any]:
     """Log every spooled run and mirror the champions: {"logged": n, "waiting": m, "error": why or None}."""
     waiting = sorted(folder.glob("r*.json")) if folder.is_dir() else []
-    if not waiting:
+    moved = [folder / f"champion-{source}-{kind}.txt" for kind in MODEL_KINDS]
+    moved = [path for path in moved if path.exists()]
+    if not waiting and not moved:
         return {"logged": 0, "waiting": 0, "error": None}
     os.environ.update(PATIENCE)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -55,6 +68,8 @@ def flush(folder: Path, environment: Environment, source: str, champions: dict[s
             logged += 1
         for kind, digest in champions.items():
             _mirror(client, f"{source}-{kind}", digest)
+        for path in moved:
+            path.unlink()
     except (mlflow.exceptions.MlflowException, OSError) as error:
         # Publication does not depend on MLflow: what is not logged stays spooled, and the night's report says so.
         told = " ".join(str(error).split())
@@ -77,6 +92,9 @@ def _log(client: MlflowClient, environment: Environment, source: str, told: dict
     for c in record.comparisons:
         for key in ("difference", "low", "high"):
             metrics[f"{c.metric}_vs_{c.other_name}_{key}"] = getattr(c, key)
+        for key in ("coverage", "other_coverage", "overlap", "flip_rate", "list_flip_rate"):
+            if getattr(c, key) is not None:
+                metrics[f"vs_{c.other_name}_{key}"] = getattr(c, key)
     tags = {
         "digest": told["digest"],
         "code_version": told["code_version"],
@@ -84,7 +102,9 @@ def _log(client: MlflowClient, environment: Environment, source: str, told: dict
         "judged_on": record.judged_on,
         "trained_through": str(record.trained_through),
         "is_baseline": str(record.is_baseline).lower(),
-    } | {f"snapshot.{table}": str(snapshot) for table, snapshot in record.tables.items()}
+    }
+    tags |= {key: told[key][:LONGEST_TAG] for key in ("decision", "decision_reason") if key in told}
+    tags |= {f"snapshot.{table}": str(snapshot) for table, snapshot in record.tables.items()}
     client.log_batch(
         run_id,
         metrics=[Metric(k, v, 0, 0) for k, v in metrics.items()],

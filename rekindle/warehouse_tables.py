@@ -76,15 +76,34 @@ LEDGER = (
   source text NOT NULL, kind text NOT NULL CHECK (kind IN ('recommender', 'churn')), digest text NOT NULL,
   method text NOT NULL, path text NOT NULL, metrics jsonb NOT NULL, trained_through date NOT NULL,
   run_id text NOT NULL REFERENCES ops.runs,
-  status text NOT NULL CHECK (status IN ('candidate', 'champion', 'refused', 'retired')),
+  status text NOT NULL CHECK (status IN ('candidate', 'champion', 'refused', 'retired', 'withdrawn')),
   number bigint GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (source, kind, digest))""",
+    # Ledgers from before models could be rolled back.
+    "ALTER TABLE ops.models DROP CONSTRAINT IF EXISTS models_status_check, ADD CONSTRAINT models_status_check"
+    " CHECK (status IN ('candidate', 'champion', 'refused', 'retired', 'withdrawn'))",
     """CREATE TABLE IF NOT EXISTS ops.champions (
-  source text NOT NULL, kind text NOT NULL, digest text NOT NULL, since_run text NOT NULL REFERENCES ops.runs,
+  source text NOT NULL, kind text NOT NULL, digest text NOT NULL, since_run text REFERENCES ops.runs,
   PRIMARY KEY (source, kind), FOREIGN KEY (source, kind, digest) REFERENCES ops.models)""",
     """CREATE TABLE IF NOT EXISTS ops.champion_decisions (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, kind text NOT NULL,
-  run_id text NOT NULL REFERENCES ops.runs, before_digest text, digest text NOT NULL, decision jsonb NOT NULL,
+  run_id text REFERENCES ops.runs, before_digest text, digest text NOT NULL, decision jsonb NOT NULL,
   decided_at timestamptz NOT NULL DEFAULT now())""",
+    # An operator rolls back between runs: the run is null.
+    "ALTER TABLE ops.champions ALTER COLUMN since_run DROP NOT NULL",
+    "ALTER TABLE ops.champion_decisions ALTER COLUMN run_id DROP NOT NULL",
+    """CREATE TABLE IF NOT EXISTS ops.model_decisions (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id text REFERENCES ops.runs,
+  source text NOT NULL, kind text NOT NULL, digest text NOT NULL, method text NOT NULL,
+  decision text NOT NULL CHECK (decision IN ('promoted', 'kept', 'refused', 'baseline', 'rolled_back')),
+  reason text NOT NULL, against text, against_method text, metric text,
+  value double precision, against_value double precision, difference double precision,
+  low double precision, high double precision, judged_rows bigint,
+  coverage double precision, against_coverage double precision,
+  overlap double precision, flip_rate double precision, list_flip_rate double precision,
+  decided_by text, decided_at timestamptz NOT NULL DEFAULT now(),
+  CHECK ((run_id IS NULL) = (decision = 'rolled_back')))""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS model_decided_once ON ops.model_decisions"
+    " (run_id, kind, digest, coalesce(against, ''))",
     """CREATE TABLE IF NOT EXISTS ops.run_champions (
   run_id text NOT NULL REFERENCES ops.runs, kind text NOT NULL, digest text NOT NULL, PRIMARY KEY (run_id, kind))""",
     "CREATE TABLE IF NOT EXISTS ops.views (name text PRIMARY KEY, definition text NOT NULL)",
@@ -211,7 +230,8 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         "GRANT USAGE ON SCHEMA ops, serve, vault, crm TO writer",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ops.files, ops.runs, ops.run_files, ops.run_tables, ops.file_fates,"
         " ops.checks, ops.stages, ops.models, ops.champions, ops.run_champions TO writer",
-        "GRANT SELECT, INSERT ON ops.champion_decisions, serve.pointer_moves, vault.user_keys TO writer",
+        "GRANT SELECT, INSERT ON ops.champion_decisions, ops.model_decisions, serve.pointer_moves, vault.user_keys"
+        " TO writer",
         "GRANT USAGE ON SEQUENCE ops.acceptances TO writer",
         "GRANT SELECT, INSERT, UPDATE ON serve.pointers, serve.publications TO writer",
         f"GRANT SELECT, INSERT, DELETE ON {scoped} TO writer",

@@ -76,16 +76,18 @@ def model_rows(context: Context) -> list[dict[str, Any]]:
     rows = []
     artefacts = context.settings.environment.lake.artefacts
     champions = context.ledger.run_champions(context.run_id)
+    judged = [s.detail for s in context.ledger.stages(context.run_id) if s.name == "judge_models"]
+    reasons = {kind: told for detail in judged for kind, told in detail.items() if kind in MODEL_KINDS}
     for kind in MODEL_KINDS:
         if kind not in champions:
             continue
         model = champions[kind]
         record = registry.record_of(artefacts, model.digest)
-        trained = [
-            asdict(c)
+        records = [
+            registry.record_of(artefacts, m.digest)
             for m in context.ledger.models(context.source.name, kind, context.run_id)
-            for c in registry.record_of(artefacts, m.digest).comparisons
         ]
+        trained = [asdict(c) | {"candidate": r.name} for r in records for c in r.comparisons]
         rows.append(
             {
                 "kind": kind,
@@ -93,7 +95,8 @@ def model_rows(context: Context) -> list[dict[str, Any]]:
                 "digest": model.digest,
                 "judged_on": record.judged_on,
                 "metrics": record.metrics,
-                "comparisons": trained or [asdict(c) for c in record.comparisons],
+                "comparisons": trained or [asdict(c) | {"candidate": record.name} for c in record.comparisons],
+                "reason": reasons.get(kind, {}).get("reason", ""),
                 "is_new": model.run_id == context.run_id,
             }
         )
@@ -193,8 +196,11 @@ def summary(night: Night) -> str:
         for c in m["comparisons"]:
             told = f"{c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}] on {c['rows']:,}"
             values = (f"{c['candidate_value']:.4f}", f"{c['other_value']:.4f}")
-            models.add_row(f"  against {c['other_name']}", c["metric"], *values, told)
+            models.add_row(f"  {c['candidate']} against {c['other_name']}", c["metric"], *values, told)
     console.print(models)
+    for m in night.models:
+        if m["reason"]:
+            console.print(f"{m['kind']}: {m['reason']}")
     times = grid("stage", "seconds#", "of it Spark's start#", title="Time by stage")
     for name, seconds, start in night.stages:
         times.add_row(name, f"{seconds:.1f}", f"{start:.1f}" if start else "")

@@ -43,6 +43,14 @@ def test_keys_with_one_beginning_and_whole_numbers_work_too(spark: Any) -> None:
     assert numbered(numbers) == {n: n for n in range(101)}
 
 
+def test_numbers_beyond_32_bits_are_numbered_like_any_other_key(spark: Any) -> None:
+    """F83: Spark's ALS throws CAST_OVERFLOW on them; the ids it is given here are places."""
+    far = [2**31 - 1, 2**31, 2**40 + 7, 2**62, -(2**50)]
+    assert numbered(spark.createDataFrame([(key,) for key in far], "user_key bigint")) == {
+        key: place for place, key in enumerate(sorted(far))
+    }
+
+
 def test_no_users_have_no_ids(spark: Any) -> None:
     assert numbered(spark.createDataFrame([], "user_key string")) == {}
 

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jobs.publish.judge_models import decide, servable
+from jobs.publish import judge_models
+from jobs.publish.judge_models import Decision, evidence, lower_bound, servable
 from rekindle import registry
 from rekindle.cli import DataRefused
 from rekindle.ledger import Model
+from rekindle.methods.model_gate import FEWEST_JUDGED
 from rekindle.registry import Comparison, Record
 
 BASELINE = Record("churn", "recency", "shop", "r1", date(2026, 4, 1), "later days", {}, {}, {}, is_baseline=True)
 CANDIDATE = replace(BASELINE, name="xgboost", is_baseline=False)
+MARGIN = 0.2
 
 
-def against(other: str, low: float, high: float) -> Comparison:
+def against(other: str, low: float, high: float, **more: float) -> Comparison:
     middle = (low + high) / 2
-    return Comparison(other, f"name of {other}", "roc_auc", 0.7 + middle, 0.7, middle, low, high, 1234)
+    told = Comparison(other, f"name of {other}", "roc_auc", 0.7 + middle, 0.7, middle, low, high, 1234)
+    return replace(told, **more)
 
 
 def candidate(*comparisons: Comparison, name: str = "xgboost") -> Record:
     return replace(CANDIDATE, name=name, comparisons=list(comparisons))
+
+
+def decide(champion: str | None, offered: Sequence[tuple[str, Record]], **more: object) -> Decision | None:
+    return judge_models.decide(champion, offered, coverage_margin=MARGIN, **more)  # type: ignore[arg-type]
+
+
+def decided(champion: str | None, offered: Sequence[tuple[str, Record]], **more: object) -> Decision:
+    found = decide(champion, offered, **more)
+    assert found is not None
+    return found
 
 
 def test_without_a_champion_and_a_model_nothing_is_decided() -> None:
@@ -60,7 +79,6 @@ def test_a_night_without_training_keeps_its_champion() -> None:
 @pytest.mark.parametrize(
     ("comparisons", "champion", "words"),
     [
-        ([against("old", 0.001, 0.1)], "new", "promoted"),
         ([against("b", 0.3, 0.5), against("old", 0.001, 0.1)], "new", "promoted"),
         ([against("old", 0.0, 0.1)], "old", "the champion stays"),
         ([against("b", 0.3, 0.5), against("old", -0.2, -0.1)], "old", "the champion stays"),
@@ -78,17 +96,164 @@ def test_retraining_replaces_the_champion_only_by_a_better_one(
 
 
 def test_training_the_champion_again_changes_nothing() -> None:
-    decision = decide("same", [("b", BASELINE), ("same", candidate(against("b", 0.1, 0.2)))])
-    assert decision is not None
+    decision = decided("same", [("b", BASELINE), ("same", candidate(against("b", 0.1, 0.2)))])
     assert (decision.digest, decision.changed) == ("same", False)
+    assert {v.digest: v.decision for v in decision.verdicts} == {"b": "baseline", "same": "kept"}
 
 
-def test_a_challenger_must_beat_whoever_stands_when_its_turn_comes() -> None:
-    first = candidate(against("old", 0.1, 0.2))
-    second = candidate(against("old", 0.1, 0.3), name="gbt")
-    decision = decide("old", [("x", first), ("y", second)])
-    assert decision is not None
-    assert decision.digest == "x", "gbt was compared with the old champion only"
+def both(low: float, high: float, **more: float) -> list[Comparison]:
+    """The same against the champion and the baseline."""
+    return [against("old", low, high, **more), against("b", low, high, **more)]
+
+
+def test_of_several_that_are_better_the_best_takes_over_and_each_is_told_why() -> None:
+    offered = [
+        ("b", BASELINE),
+        ("x", candidate(*both(0.1, 0.2), name="als")),
+        ("y", candidate(*both(0.2, 0.4), name="bpr")),
+        ("z", candidate(*both(-0.1, 0.5), name="words")),
+        ("w", candidate(against("b", 0.5, 0.6), name="users")),
+    ]
+    decision = decided("old", offered)
+    assert (decision.digest, decision.changed) == ("y", True)
+    assert decision.reason.endswith("on 1234 rows: promoted")
+    told = {v.record.name: (v.decision, v.reason) for v in decision.verdicts}
+    assert told["recency"] == ("baseline", "the measure that a candidate has to beat")
+    assert told["als"] == ("refused", "als passed, and bpr is better")
+    assert told["words"][1].endswith("the interval does not lie above zero, the champion stays")
+    assert told["users"][1] == "users was not compared with the champion; the champion stays"
+
+
+def test_whoever_beats_the_champion_and_not_the_baseline_does_not_take_over() -> None:
+    weak = candidate(against("old", 0.1, 0.2), against("b", -0.2, 0.1))
+    decision = decided("old", [("b", BASELINE), ("x", weak)])
+    assert decision.digest == "old"
+    assert "against name of b" in decision.reason
+    assert decision.reason.endswith("the interval does not lie above zero, the champion stays")
+    untold = decided("old", [("b", BASELINE), ("x", candidate(against("old", 0.1, 0.2)))])
+    assert untold.reason == "xgboost was not compared with the baseline recency; the champion stays"
+
+
+def test_whoever_lists_far_fewer_items_does_not_take_over_however_much_better() -> None:
+    narrow = both(0.3, 0.4, coverage=0.0799, other_coverage=0.1)
+    decision = decided("old", [("b", BASELINE), ("x", candidate(*narrow))])
+    assert decision.digest == "old"
+    assert "lists 7.99% of the catalogue and name of old 10.00%; more than 20% of that is lost" in decision.reason
+    just = both(0.3, 0.4, coverage=0.0801, other_coverage=0.1)
+    assert decided("old", [("b", BASELINE), ("x", candidate(*just))]).digest == "x"
+
+
+def test_a_handful_of_users_makes_nobody_champion() -> None:
+    few = both(0.3, 0.4, rows=FEWEST_JUDGED - 1)
+    decision = decided("old", [("b", BASELINE), ("x", candidate(*few))])
+    assert decision.digest == "old"
+    assert decision.reason.endswith("on 29 rows: expected at least 30 rows to judge on, the champion stays")
+
+
+def test_the_more_candidates_the_surer_the_best_of_them_has_to_be() -> None:
+    narrowly = candidate(*both(0.01, 0.2), name="a lucky one")
+    others = [(f"o{n}", candidate(*both(-0.1, 0.1), name=f"other {n}")) for n in range(9)]
+    assert decided("old", [("b", BASELINE), ("x", narrowly)]).digest == "x"
+    crowded = decided("old", [("b", BASELINE), ("x", narrowly), *others])
+    assert crowded.digest == "old"
+    assert crowded.reason.startswith("none of 10 candidates takes over; the best: a lucky one against name of old")
+    assert "the interval, widened for 10 candidates, does not lie above zero" in crowded.reason
+
+
+def test_ten_candidates_as_good_as_the_champion_replace_it_in_no_more_nights_than_one() -> None:
+    """Differences drawn around zero with known error: the share of 4,000 nights in which the best of ten passes."""
+    dice = np.random.default_rng(3)
+    nights = dice.normal(size=(4000, 10))
+    passed = [
+        max(lower_bound(replace(against("old", -1, 1), difference=d, low=d - 1.959964), 10) for d in night) > 0
+        for night in nights
+    ]
+    naive = (nights.max(axis=1) > 1.959964).mean()
+    assert naive > 0.2, "taken one by one, in every fifth night"
+    assert 0.015 < np.mean(passed) < 0.035
+
+
+OFFERS = st.lists(
+    st.tuples(
+        st.sampled_from(["old", "b", "both", "none"]),
+        st.floats(-0.2, 0.2).map(lambda x: round(x, 2)),
+        st.sampled_from([0.01, 0.05, 0.15]),
+        st.sampled_from([None, 0.0, 0.05, 0.1, 0.5]),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(OFFERS, st.randoms(use_true_random=False), st.sampled_from([None, "old"]))
+def test_whatever_is_offered_in_any_order_the_worse_the_narrower_and_the_uncompared_never_win(
+    drawn: list[tuple[str, float, float, float | None]], dice: Random, champion: str | None
+) -> None:
+    offered = [("b", BASELINE)]
+    for number, (known, difference, half, coverage) in enumerate(drawn):
+        others = {"old": ["old"], "b": ["b"], "both": ["old", "b"], "none": []}[known]
+        told = [
+            replace(against(o, difference - half, difference + half), coverage=coverage, other_coverage=0.1)
+            for o in others
+        ]
+        offered.append((f"d{number}", candidate(*told, name=f"method {number}")))
+    found = decided(champion, offered, withdrawn={"d0"})
+    shuffled = list(offered)
+    dice.shuffle(shuffled)
+    assert decided(champion, shuffled, withdrawn={"d0"}) == found
+    promoted = {v.digest for v in found.verdicts if v.decision == "promoted"}
+    assert promoted == {d for d in (found.first, found.digest) if d is not None} - {champion}
+    if found.digest.startswith("d"):
+        known, difference, half, coverage = drawn[int(found.digest[1:])]
+        assert known == "both" or (known == "b" and champion is None)
+        assert difference - half > 0
+        assert coverage is None or coverage >= (1 - MARGIN) * 0.1
+        assert found.digest != "d0", "what an operator rolled back is not promoted again"
+    else:
+        assert found.digest == (champion or "b")
+
+
+def test_of_equals_the_first_by_name_takes_over() -> None:
+    twins = [("x", candidate(*both(0.1, 0.2), name="second")), ("y", candidate(*both(0.1, 0.2), name="first"))]
+    for offered in (twins, twins[::-1]):
+        assert decided("old", [("b", BASELINE), *offered]).digest == "y"
+
+
+def test_what_an_operator_rolled_back_is_refused_by_that_reason_and_its_successor_is_judged() -> None:
+    again = [("b", BASELINE), ("x", candidate(*both(0.1, 0.2)))]
+    refused = decided("old", again, withdrawn={"x"})
+    assert (refused.digest, refused.changed) == ("old", False)
+    assert refused.reason == "xgboost was rolled back; make rollback-model DIGEST=x would reinstate it"
+    anew = [*again, ("x2", candidate(*both(0.1, 0.2)))]
+    assert decided("old", anew, withdrawn={"x"}).digest == "x2"
+
+
+def test_where_nothing_could_be_learnt_the_reason_says_why() -> None:
+    first = decided(None, [("b", BASELINE)], untrained="nobody did anything")
+    assert (first.digest, first.reason) == ("b", "the baseline is the first champion: nobody did anything")
+    assert decided("old", [("b", BASELINE)], untrained="too few").reason == "no candidate was trained: too few"
+
+
+def test_the_evidence_has_a_row_for_each_candidate_and_other_and_for_a_champion_that_was_not_offered() -> None:
+    told = both(0.05, 0.2, coverage=0.3, other_coverage=0.2, overlap=0.4, flip_rate=0.6, list_flip_rate=0.9)
+    offered = [("b", BASELINE), ("x", candidate(*told)), ("y", candidate(*both(-0.1, 0.1), name="gbt"))]
+    standing = Model("shop", "churn", "old", "", {}, date(2026, 4, 1), "r0", method="elder")
+    rows = evidence("r1", "shop", "churn", decided("old", offered), standing)
+    assert [(r.method, r.against, r.decision) for r in rows] == [
+        ("gbt", "old", "refused"), ("gbt", "b", "refused"), ("recency", None, "baseline"),
+        ("xgboost", "old", "promoted"), ("xgboost", "b", "promoted"),
+    ]  # fmt: skip
+    row = rows[3]
+    assert (row.metric, row.value, row.against_value, row.low, row.high, row.judged_rows) == (
+        "roc_auc", pytest.approx(0.825), 0.7, 0.05, 0.2, 1234,
+    )  # fmt: skip
+    assert (row.coverage, row.against_coverage, row.overlap, row.flip_rate, row.list_flip_rate) == (
+        0.3, 0.2, 0.4, 0.6, 0.9,
+    )  # fmt: skip
+    kept = evidence("r1", "shop", "churn", decided("old", []), standing)
+    assert [(r.digest, r.method, r.against, r.decision, r.reason) for r in kept] == [
+        ("old", "elder", None, "kept", "no candidate was trained")
+    ]
 
 
 @pytest.fixture
@@ -119,9 +284,9 @@ def test_a_damaged_champion_falls_back_to_the_newest_whole_model_that_was_not_re
     assert serving == stored["older"].digest
     assert len(faults) == 1
     assert faults[0].startswith(f"model {champion}: its files have digest ")
-    refused = replace(stored["older"], status="refused")
-    serving, _ = servable([stored["baseline"], refused, stored["champion"]], champion, tmp_path)
-    assert serving == stored["baseline"].digest
+    for barred in (replace(stored["older"], status="refused"), replace(stored["older"], status="withdrawn")):
+        serving, _ = servable([stored["baseline"], barred, stored["champion"]], champion, tmp_path)
+        assert serving == stored["baseline"].digest
 
 
 def test_where_no_model_is_whole_the_night_is_refused_and_each_is_named(

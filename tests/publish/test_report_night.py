@@ -13,7 +13,8 @@ from rekindle.ledger import CheckRecord, StageRecord
 
 COMPARED = {
     "other": "d0", "other_name": "popularity", "metric": "ndcg_at_10", "candidate_value": 0.3123, "other_value": 0.2,
-    "difference": 0.1123, "low": 0.0456, "high": 0.15, "rows": 1902,
+    "difference": 0.1123, "low": 0.0456, "high": 0.15, "rows": 1902, "candidate": "als", "coverage": 0.61,
+    "overlap": 0.372, "flip_rate": 0.83,
 }  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def night() -> Night:
             {
                 "kind": "recommender", "method": "als", "digest": "d1", "judged_on": "2026-04-24 to 2026-04-30",
                 "is_new": True, "metrics": {"ndcg_at_10": 0.3123, "judged_users": 1902.0}, "comparisons": [COMPARED],
+                "reason": "als against popularity: promoted",
             }
         ],
         stages=[("clean_events", 41.25, 12.0), ("publish_night", 3.5, 0.0)],
@@ -59,7 +61,7 @@ FACTS = (
     "simulated_shop", "2026-04-30", "r0123456789abcdef", "published", "123,456", "121,000", "1,456", "malformed", "700",
     "share_views", "0.5 to 0.99", "0.31", "als", "popularity", "0.3123", "+0.1123", "+0.0456", "1,902", "clean_events",
     "41.2", "publish_night", "ab12cd34", "critical", "41 days without an order", "ef56ab78", "Teapot", "–",
-    "popular: 12 buyers",
+    "popular: 12 buyers", "als against popularity", "promoted",
 )  # fmt: skip
 
 
@@ -76,6 +78,8 @@ def test_the_page_tells_the_same_and_runs_nothing(night: Night) -> None:
     told = page(night)
     flat = " ".join(told.split())
     assert [fact for fact in FACTS if fact not in flat] == []
+    for share in ("61%", "37%", "83%"):
+        assert f">{share}</td>" in flat
     assert "<script" not in told, "what a title says is text"
     assert "&lt;script&gt;" in told
     assert "<b>usual" not in told

@@ -11,7 +11,7 @@ import pytest
 
 from rekindle import warehouse
 from rekindle.fingerprint import Fingerprint
-from rekindle.ledger import CheckRecord, FileFate, Ledger, LedgerError, Model, Run, RunKey
+from rekindle.ledger import CheckRecord, FileFate, Ledger, LedgerError, Model, ModelDecision, Run, RunKey
 from tests.rekindle.warehouse_shop import DAY, TABLES, Shop, landed, version
 
 
@@ -254,6 +254,53 @@ def test_a_retry_serves_what_the_run_served_whoever_is_champion_now(shop: Shop) 
     assert {k: m.digest for k, m in shop.ledger.run_champions(run.run_id).items()} == {"churn": "one"}
     assert [m.digest for m in shop.ledger.models(shop.source, "churn", run.run_id)] == ["one", "two"]
     assert shop.ledger.models(shop.source, "churn", "another run") == []
+
+
+def decided(shop: Shop, run: Run, digest: str, verdict: Any = "promoted", **other: Any) -> ModelDecision:
+    return replace(ModelDecision(run.run_id, shop.source, "churn", digest, "gbt", verdict, "better"), **other)
+
+
+def test_a_runs_decisions_and_champions_are_made_together_or_not_at_all(shop: Shop) -> None:
+    run = shop.run()
+    for digest in ("b", "x", "y"):
+        shop.ledger.add_model(model(shop, run, digest))
+    rows = [decided(shop, run, "x", against="b", low=0.1, judged_rows=90, flip_rate=0.25), decided(shop, run, "b")]
+    moves: list[tuple[str, dict[str, Any]]] = [("b", {}), ("x", {})]
+    assert shop.ledger.conclude(shop.source, "churn", run.run_id, None, moves, rows)
+    assert not shop.ledger.conclude(shop.source, "churn", run.run_id, None, [("y", {})], rows), "x stands by now"
+    assert shop.ledger.conclude(shop.source, "churn", run.run_id, "x", [], [decided(shop, run, "b", "kept")])
+    assert shop.ledger.model_decisions(shop.source) == rows, "the first word of a run counts"
+    assert shop.ledger.model_decisions(shop.source, run.run_id) == rows
+    assert shop.ledger.model_decisions(shop.source, "another run") == []
+    assert shop.ledger.champions_before(shop.source, "churn") == ["b", "x"]
+    with pytest.raises(LedgerError, match="there is no churn model nobody"):
+        shop.ledger.conclude(
+            shop.source, "churn", run.run_id, "x", [("y", {}), ("nobody", {})], [decided(shop, run, "y")]
+        )
+    champion = shop.ledger.champion(shop.source, "churn")
+    assert champion is not None
+    assert champion.digest == "x"
+    assert shop.ledger.model_decisions(shop.source) == rows
+
+
+def test_a_ledger_from_before_models_could_be_rolled_back_is_migrated_and_keeps_its_champions(shop: Shop) -> None:
+    run = shop.run()
+    shop.ledger.add_model(model(shop, run, "b"))
+    shop.ledger.set_champion(shop.source, "churn", "b", run.run_id, {"reason": "first"})
+    with shop.connect("owner") as conn:
+        conn.execute("DROP TABLE ops.model_decisions")
+        conn.execute("DELETE FROM ops.champion_decisions WHERE run_id IS NULL")
+        conn.execute("DELETE FROM ops.champions WHERE since_run IS NULL")
+        conn.execute("ALTER TABLE ops.champion_decisions ALTER COLUMN run_id SET NOT NULL")
+        conn.execute("ALTER TABLE ops.champions ALTER COLUMN since_run SET NOT NULL")
+    for _ in range(2):
+        warehouse.migrate(shop.environment, TABLES)
+    shop.ledger.add_model(model(shop, run, "c"))
+    shop.ledger.roll_back_model(shop.source, "churn", "b", "c", "why", "ann")
+    assert shop.ledger.champions_before(shop.source, "churn") == ["b", "c"]
+    assert [(d.digest, d.against, d.decided_by) for d in shop.ledger.model_decisions(shop.source)] == [
+        ("c", "b", "ann")
+    ]
 
 
 # ---------------------------------------------------------------------- connections

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from rekindle.methods.comparison import Group
 from rekindle.registry import RECORD, Comparison, Record, RegistryError, digest_of, load, record_of, save
 
 VERSUS = Comparison("d1", "popularity", "ndcg_at_10", 0.3, 0.2, 0.1, 0.05, 0.15, 900)
@@ -66,6 +68,17 @@ def test_a_model_with_one_byte_flipped_or_a_file_too_many_is_refused(tmp_path: P
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"model 0123456789abcdef: no artefact in .*train anew"):
         load(tmp_path, "0123456789abcdef")
+
+
+def test_a_record_keeps_what_a_takeover_would_change_and_an_older_one_can_still_be_read() -> None:
+    new = Group("new", 20, 0.1, 0.2, None, None, 0.5, 0.4, 0.9)
+    versus = replace(VERSUS, coverage=0.2, other_coverage=0.3, overlap=0.5, flip_rate=0.4, list_flip_rate=0.9)
+    told = replace(TOLD, comparisons=[replace(versus, groups=(new,))])
+    assert Record.from_json(told.to_json()) == told
+    older = json.loads(TOLD.to_json())
+    for key in ("coverage", "other_coverage", "overlap", "flip_rate", "list_flip_rate", "groups"):
+        del older["comparisons"][0][key]
+    assert Record.from_json(json.dumps(older).encode()) == TOLD
 
 
 def test_better_means_that_the_whole_interval_lies_above_zero() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rekindle import registry, settings, tracking
-from rekindle.ledger import Model
+from rekindle.ledger import Model, ModelDecision
 from rekindle.registry import Comparison, Record
 
 TOLD = Record(
@@ -25,7 +25,7 @@ TOLD = Record(
     params={"rank": 32, "alpha": 2.0},
     metrics={"ndcg_at_10": 0.3, "coverage": 0.5},
     tables={"events": 2**62},
-    comparisons=[Comparison("d0", "popularity", "ndcg_at_10", 0.3, 0.2, 0.1, 0.05, 0.15, 900)],
+    comparisons=[Comparison("d0", "popularity", "ndcg_at_10", 0.3, 0.2, 0.1, 0.05, 0.15, 900, 0.5, 0.1, 0.4, 0.8)],
 )
 
 
@@ -47,18 +47,20 @@ def trained(home: Path, record: Record, content: bytes = b"{}") -> Model:
     digest = registry.save(home / "artefacts", {"model.json": content, registry.RECORD: record.to_json()})
     path = str(home / "artefacts" / digest)
     model = Model("shop", "recommender", digest, path, record.metrics, record.trained_through, record.run_id)
-    tracking.spool(home / "spool", model, "code1")
+    decision = ModelDecision("r1", "shop", "recommender", digest, record.name, "refused", "narrower")
+    tracking.spool(home / "spool", model, "code1", decision)
     return model
 
 
 def test_a_model_is_spooled_once_and_without_a_spool_mlflow_is_not_asked(tmp_path: Path) -> None:
     nowhere = environment(tmp_path, "http://127.0.0.1:1")
     assert tracking.flush(tmp_path / "spool", nowhere, "shop", {}) == {"logged": 0, "waiting": 0, "error": None}
+    trained(tmp_path, TOLD)
     model = trained(tmp_path, TOLD)
-    tracking.spool(tmp_path / "spool", model, "code1")
     (spooled,) = (tmp_path / "spool").iterdir()
     assert json.loads(spooled.read_text()) == {
         "digest": model.digest, "path": model.path, "kind": "recommender", "code_version": "code1",
+        "decision": "refused", "decision_reason": "narrower",
     }  # fmt: skip
 
 
@@ -98,8 +100,11 @@ def test_what_waited_is_logged_with_its_figures_and_the_champion_has_its_alias(t
     assert run.data.metrics == pytest.approx(
         TOLD.metrics
         | {f"ndcg_at_10_vs_popularity_{k}": v for k, v in {"difference": 0.1, "low": 0.05, "high": 0.15}.items()}
+        | {"vs_popularity_coverage": 0.5, "vs_popularity_other_coverage": 0.1}
+        | {"vs_popularity_overlap": 0.4, "vs_popularity_flip_rate": 0.8}
     )
     told = {"night": "r1", "code_version": "code1", "snapshot.events": str(2**62), "is_baseline": "false"}
+    told |= {"decision": "refused", "decision_reason": "narrower"}
     assert told.items() <= run.data.tags.items()
     assert [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs] == [("shop.events", str(2**62))]
     assert sorted(Path(f.path).name for f in client.list_artifacts(run.info.run_id, "model")) == [
@@ -113,3 +118,10 @@ def test_what_waited_is_logged_with_its_figures_and_the_champion_has_its_alias(t
     champions = {"recommender": baseline.digest}
     assert tracking.flush(tmp_path / "spool", there, "shop", champions)["logged"] == 1
     assert client.get_model_version_by_alias("shop-recommender", "champion").tags["digest"] == baseline.digest
+
+    # Rolled back in a night that trained nothing: the alias follows all the same, once.
+    tracking.spool_champion(tmp_path / "spool", "shop", "recommender", model.digest)
+    moved = {"recommender": model.digest}
+    assert tracking.flush(tmp_path / "spool", there, "shop", moved) == {"logged": 0, "waiting": 0, "error": None}
+    assert client.get_model_version_by_alias("shop-recommender", "champion").tags["digest"] == model.digest
+    assert list((tmp_path / "spool").iterdir()) == []

@@ -65,6 +65,8 @@ FORBIDDEN_TO_THE_WRITER = [
     "UPDATE vault.user_keys SET user_id = 'x'",
     "UPDATE serve.lists SET title = 'x'",
     "DELETE FROM ops.champion_decisions",
+    "DELETE FROM ops.model_decisions",
+    "UPDATE ops.model_decisions SET reason = 'x'",
     "DROP VIEW crm.lists",
     "CREATE TABLE serve.mine (n int)",
     "CREATE ROLE friend",
