@@ -51,9 +51,10 @@ def program() -> None:
     """A little of everything: a lake table with a branch, groupings, windows, sets, Arrow functions, ALS and trees."""
     from pyspark.ml.classification import GBTClassifier
     from pyspark.ml.feature import VectorAssembler
-    from pyspark.ml.recommendation import ALS
     from pyspark.sql import SparkSession, Window
     from pyspark.sql import functions as F
+
+    from rekindle.methods import spark_als
 
     spark = SparkSession.builder.appName("warm_up").getOrCreate()
 
@@ -88,7 +89,7 @@ def program() -> None:
         F.sum(F.col("strength").cast("decimal(28,4)")),
     )
     grouped.join(kept.select("user", F.from_utc_timestamp("ts", "Europe/Berlin")), "user").collect()
-    ALS(userCol="user", itemCol="item", ratingCol="strength", implicitPrefs=True, rank=4, maxIter=1).fit(kept)
+    spark_als.fit_item_factors(kept, n_items=400, rank=4, regularisation=0.1, alpha=1.0, iterations=1, seed=1)
     features = VectorAssembler(inputCols=["strength"], outputCol="features").transform(kept)
     GBTClassifier(labelCol="is_odd", maxIter=1, maxDepth=2).fit(features)
     spark.stop()

@@ -15,7 +15,8 @@ Factors are stored in float32 and every system is solved in float64.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,13 @@ from rekindle.methods.decay import decayed_sum, event_weight
 from rekindle.methods.ragged import Ragged
 
 if TYPE_CHECKING:
-    from pyspark.ml.recommendation import ALSModel
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column
 
-BLOCK_CELLS = 4_000_000  # numbers held at a time: 16 MB of float32 scores, 32 MB of float64 gathered factors
+BLOCK_CELLS = 4_000_000  # numbers held at a time: 32 MB of float64 gathered factors
+RANKED_USERS, RANKED_ITEMS = 256, 2048  # scored at a time: 2 MB of float32, which stay near the processor
+PRUNED = 8  # candidates held, as a multiple of what is wanted, before those that are beaten are dropped
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 def confidence_weights(event: Column, age_days: Column, weights: Mapping[str, float], half_life_days: float) -> Column:
@@ -39,92 +43,17 @@ def confidence_weights(event: Column, age_days: Column, weights: Mapping[str, fl
     return decayed_sum(event_weight(event, weights), age_days, half_life_days)
 
 
-def fit(
-    interactions: DataFrame,
-    *,
-    rank: int,
-    regularisation: float,
-    alpha: float,
-    iterations: int,
-    seed: int,
-    blocks: int = 4,
-) -> ALSModel:
-    """Spark's ALS model of (user int, item int, strength float or double), one row a pair, strength not null or NaN.
-
-    `regularisation` is λ and `alpha` α of the module's equation. `blocks` splits users and items for the cluster;
-    it takes part in the random start, so another number gives other (equally good) factors.
-
-    Raises:
-        ValueError: no rows, fewer than two users or items, a pair twice (Spark would count its confidence twice),
-            or strengths that are null, NaN or infinite; all faults in one message with their counts.
-    """
-    from pyspark.ml.recommendation import ALS
-
-    _check_interactions(interactions)
-    return ALS(
-        userCol="user",
-        itemCol="item",
-        ratingCol="strength",
-        implicitPrefs=True,
-        rank=rank,
-        regParam=regularisation,
-        alpha=alpha,
-        maxIter=iterations,
-        seed=seed,
-        numUserBlocks=blocks,
-        numItemBlocks=blocks,
-    ).fit(interactions)
-
-
-def item_factor_array(model: ALSModel, n_items: int) -> NDArray[np.float32]:
-    """The model's item factors as float32 [n_items, rank], row i for item i; zeros for an item without interactions.
-
-    Grows with the catalogue, not with users.
-
-    Raises:
-        ValueError: the model knows an item outside 0 … n_items − 1.
-    """
-    table = model.itemFactors.toArrow()
-    index = table.column("id").to_numpy().astype(np.int64)
-    if len(index) and (index.min() < 0 or index.max() >= n_items):
-        raise ValueError(f"ALS: item indexes {index.min()} to {index.max()} found, expected 0 to {n_items - 1}")
-    flat = table.column("features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    factors = np.zeros((n_items, model.rank), dtype=np.float32)
-    factors[index] = flat.reshape(len(index), model.rank)
-    return factors
-
-
-def fit_item_factors(
-    interactions: DataFrame,
-    *,
-    n_items: int,
-    rank: int,
-    regularisation: float,
-    alpha: float,
-    iterations: int,
-    seed: int,
-    blocks: int = 4,
-) -> NDArray[np.float32]:
-    """Item factors float32 [n_items, rank] of `fit` on the same arguments: all that is stored of a model.
-
-    No user's factors leave Spark: users are folded in when they are scored. Raises as `fit` and `item_factor_array`.
-    """
-    model = fit(
-        interactions,
-        rank=rank,
-        regularisation=regularisation,
-        alpha=alpha,
-        iterations=iterations,
-        seed=seed,
-        blocks=blocks,
-    )
-    return item_factor_array(model, n_items)
-
-
 def gram(item_factors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Σ_i y_i y_iᵀ, float64 [rank, rank]: the part of the equation that all users share."""
     wide = item_factors.astype(np.float64)
     return wide.T @ wide
+
+
+def padded_lengths(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each length rounded up to at most a quarter more, so that rows of like length make one array; 0 stays 0."""
+    step = 2 ** np.maximum(np.floor(np.log2(np.maximum(lengths, 1))).astype(np.int64) - 2, 0)
+    padded: NDArray[np.int64] = (lengths + step - 1) // step * step
+    return padded
 
 
 def fold_in(
@@ -151,6 +80,8 @@ def fold_in(
     _check_items(strengths, len(item_factors), "fold_in")
     wide = item_factors.astype(np.float64)
     base = gram(item_factors) if shared is None else shared
+    eigenvalues, turn = np.linalg.eigh(base)
+    spread: NDArray[np.float64] = np.maximum(eigenvalues, 0.0)
     rank = item_factors.shape[1]
     heard = (item_factors != 0).any(axis=1)[strengths.items]
     confidence = np.where(heard, alpha * np.abs(strengths.values), 0.0)
@@ -159,9 +90,9 @@ def fold_in(
 
     result = np.zeros((len(strengths), rank), dtype=np.float32)
     lengths = strengths.lengths()
-    # Users are solved together with those of like length, padded to the next power of two: the padded shape depends
-    # on the user alone, so who shares a batch cannot change a bit.
-    padded = np.where(lengths > 0, 2 ** np.ceil(np.log2(np.maximum(lengths, 1))), 0).astype(np.int64)
+    # Users are solved together with those of like length, padded alike: the padded shape depends on the user alone, so
+    # who shares a batch cannot change a bit.
+    padded = padded_lengths(lengths)
     for width in np.unique(padded[positives > 0]):
         members = np.flatnonzero((padded == width) & (positives > 0))
         batch = max(1, BLOCK_CELLS // int(rank * max(width, rank)))
@@ -172,11 +103,32 @@ def fold_in(
             place = np.where(inside, place, 0)
             gathered = wide[strengths.items[place]]
             extra = np.where(inside, confidence[place], 0.0)
-            left = base + (gathered * extra[:, :, None]).transpose(0, 2, 1) @ gathered
-            left[:, np.arange(rank), np.arange(rank)] += regularisation * positives[users][:, None]
-            right = np.where(inside, pull[place], 0.0)[:, None, :] @ gathered
-            result[users] = np.linalg.solve(left, right.transpose(0, 2, 1))[:, :, 0]
+            wanted = np.where(inside, pull[place], 0.0)[:, :, None]
+            ridge = regularisation * positives[users][:, None]
+            if width < rank:
+                solved = turn @ _by_items(gathered @ turn, extra, wanted, spread + ridge)
+            else:
+                left = base + (gathered * extra[:, :, None]).transpose(0, 2, 1) @ gathered
+                left[:, np.arange(rank), np.arange(rank)] += ridge
+                solved = np.linalg.solve(left, gathered.transpose(0, 2, 1) @ wanted).astype(np.float64, copy=False)
+            result[users] = solved[:, :, 0]
     return result
+
+
+def _by_items(
+    gathered: NDArray[np.float64],
+    extra: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    diagonal: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(D + YᵀCY)⁻¹ Yᵀp as D⁻¹Yᵀ(I + C·Y D⁻¹Yᵀ)⁻¹ p: for fewer items than the rank, a smaller system.
+
+    Y is in the basis where Σ y_i y_iᵀ is diagonal, and D is that diagonal with the ridge.
+    """
+    scaled = gathered / diagonal[:, None, :]
+    left = extra[:, :, None] * (gathered @ scaled.transpose(0, 2, 1))
+    left[:, np.arange(left.shape[1]), np.arange(left.shape[1])] += 1.0
+    return scaled.transpose(0, 2, 1) @ np.linalg.solve(left, wanted)
 
 
 def top_k(
@@ -207,45 +159,106 @@ def top_k(
         raise ValueError(f"top_k: eligible has {len(eligible)} items, expected {n_items}")
     items = np.full((users, k), -1, dtype=np.int64)
     scores = np.full((users, k), np.nan)
-    block = max(1, BLOCK_CELLS // max(n_items, 1))
-    longest = float(np.linalg.norm(item_factors, axis=1).max(initial=0.0))
-    for start in range(0, users, block):
-        mine = user_factors[start : start + block]
-        rough = mine @ item_factors.T
-        if eligible is not None:
-            rough[:, ~eligible] = -np.inf
-        if blocked is not None:
-            some = blocked.between(start, start + len(mine))
-            rough[some.rows(), some.items] = -np.inf
-        row, column = _candidates(rough, mine, longest, k)
+    lengths = np.linalg.norm(item_factors, axis=1)
+    order = np.argsort(-lengths, kind="stable")
+    if eligible is not None:
+        order = order[eligible[order]]
+    # Items without factors tie for everybody: the lowest that are not blocked are all that can be listed.
+    enough = k + int(blocked.lengths().max(initial=0) if blocked is not None else 0)
+    order = order[: np.count_nonzero(lengths[order]) + enough]
+    place = np.full(n_items, -1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    ranked = _Ranked(order, place, lengths[order], item_factors[order])
+    for start in range(0, users, RANKED_USERS):
+        mine = user_factors[start : start + RANKED_USERS]
+        never = Ragged.empty(len(mine)) if blocked is None else blocked.between(start, start + len(mine))
+        row, column = _candidates(mine, ranked, k, never)
+        by_item = np.lexsort((column, row))  # so that ties go to the lower item
+        row, column = row[by_item], column[by_item]
         exact = _inner_products(mine, item_factors, row, column)
-        order = np.lexsort((column, -exact, row))
-        row, column, exact = row[order], column[order], exact[order]
-        first = np.searchsorted(row, np.arange(len(mine)))
-        place = np.arange(len(row)) - first[row]
-        kept = place < k
-        items[start + row[kept], place[kept]] = column[kept]
-        scores[start + row[kept], place[kept]] = exact[kept]
+        best = np.argsort(-_padded(row, exact, len(mine), -np.inf), axis=1, kind="stable")[:, :k]
+        found = np.take_along_axis(_padded(row, column, len(mine), -1), best, axis=1)
+        items[start : start + len(mine), : best.shape[1]] = found
+        value = np.take_along_axis(_padded(row, exact, len(mine), np.nan), best, axis=1)
+        scores[start : start + len(mine), : best.shape[1]] = value
     return items, scores
 
 
+@dataclass(frozen=True)
+class _Ranked:
+    """Items that may be listed, the longest factors first: their indexes, where each item stands among them (−1: not),
+    the lengths, the factors."""
+
+    items: NDArray[np.int64]
+    place: NDArray[np.int64]
+    lengths: NDArray[np.float32]
+    factors: NDArray[np.float32]
+
+
 def _candidates(
-    rough: NDArray[np.float32], mine: NDArray[np.float32], longest: float, k: int
+    mine: NDArray[np.float32], ranked: _Ranked, k: int, never: Ragged
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(row, column) of every score that may be among the k best once rounding is taken away."""
-    n_items = rough.shape[1]
-    if n_items <= k:
-        return _places(rough > -np.inf)
-    kth = np.partition(rough, n_items - k, axis=1)[:, n_items - k]
+    """(row, item) of every score that may be among the k best once rounding is taken away.
+
+    Scores are float32, a slice of items at a time. The first slice, of the longest factors, tells nearly what the k-th
+    best will be: what is below is dropped as soon as it is computed, and a user to whom |u| · |y| says that nothing can
+    follow is done (Teflioudi, Gemulla and Mykytiuk 2015).
+    """
+    reach = np.linalg.norm(mine, axis=1)
     # An inner product of rank terms in float32 errs by at most about rank · 2^-24 · |u| · |y|; two of them, doubled.
-    slack = 4.0 * mine.shape[1] * 2.0**-24 * np.linalg.norm(mine, axis=1) * longest
-    floor = np.maximum(kth - slack, np.finfo(np.float32).min)
-    return _places(rough >= floor[:, None])
+    slack = np.float32(4.0 * mine.shape[1] * 2.0**-24) * reach * ranked.lengths.max(initial=0.0)
+    floor = np.full(len(mine), np.finfo(np.float32).min)
+    never_row, never_place = never.rows(), ranked.place[never.items]
+    row, item, value = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    for first in range(0, len(ranked.items), RANKED_ITEMS):
+        open_rows = np.flatnonzero(reach * ranked.lengths[first] >= floor)
+        if not len(open_rows):
+            break
+        rough = mine[open_rows] @ ranked.factors[first : first + RANKED_ITEMS].T
+        width = rough.shape[1]
+        seat = np.full(len(mine), -1, dtype=np.int64)
+        seat[open_rows] = np.arange(len(open_rows))
+        here = (never_place >= first) & (never_place < first + width) & (seat[never_row] >= 0)
+        rough[seat[never_row[here]], never_place[here] - first] = -np.inf
+        if not first and width > k:
+            floor = np.maximum(floor, np.partition(rough, width - k, axis=1)[:, width - k] - slack)
+        found = np.flatnonzero(rough >= floor[open_rows, None])
+        found_row, found_place = np.divmod(found, width)
+        row = np.concatenate([row, open_rows[found_row]])
+        item = np.concatenate([item, ranked.items[first + found_place]])
+        value = np.concatenate([value, rough.ravel()[found]])
+        if len(row) > PRUNED * k * len(mine):
+            row, item, value, floor = _pruned(row, item, value, floor, slack, k)
+    row, item, *_ = _pruned(row, item, value, floor, slack, k)
+    return row, item
 
 
-def _places(wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    row, column = np.nonzero(wanted)
-    return row.astype(np.int64), column.astype(np.int64)
+def _pruned(
+    row: NDArray[np.int64],
+    item: NDArray[np.int64],
+    value: NDArray[np.float32],
+    floor: NDArray[np.float32],
+    slack: NDArray[np.float32],
+    k: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Candidates without those that k others beat for certain, and the floors that this tells."""
+    padded = _padded(row, value, len(floor), -np.inf)
+    if padded.shape[1] > k:
+        kth = np.partition(padded, padded.shape[1] - k, axis=1)[:, padded.shape[1] - k]
+        floor = np.maximum(floor, kth - slack)
+        kept = value >= floor[row]
+        row, item, value = row[kept], item[kept], value[kept]
+    return row, item, value, floor
+
+
+def _padded(row: NDArray[np.int64], value: NDArray[Number], rows: int, empty: float) -> NDArray[Number]:
+    """[rows, most values a row]: the values of each row in their order, then `empty`."""
+    order = np.argsort(row, kind="stable")
+    lengths = np.bincount(row, minlength=rows)
+    first = np.cumsum(lengths) - lengths
+    padded = np.full((rows, int(lengths.max(initial=0))), empty, dtype=value.dtype)
+    padded[row[order], np.arange(len(row)) - first[row[order]]] = value[order]
+    return padded
 
 
 def _inner_products(
@@ -263,31 +276,3 @@ def _inner_products(
 def _check_items(rows: Ragged, n_items: int, what: str) -> None:
     if len(rows.items) and rows.items.max() >= n_items:
         raise ValueError(f"{what}: item index {rows.items.max()} found, expected 0 to {n_items - 1}")
-
-
-def _check_interactions(interactions: DataFrame) -> None:
-    from pyspark.sql import functions as F
-
-    strength = F.col("strength").cast("double")
-    unusable = strength.isNull() | F.isnan(strength) | (F.abs(strength) == F.lit(float("inf")))
-    pairs = interactions.groupBy("user", "item").agg(
-        F.count(F.lit(1)).alias("rows"), F.sum(unusable.cast("int")).alias("unusable")
-    )
-    found = pairs.agg(
-        F.count_if(F.col("rows") > 1).alias("twice"),
-        F.coalesce(F.sum("unusable"), F.lit(0)).alias("unusable"),
-        # min ≠ max says "at least two" without the memory of a distinct count
-        (F.min("user") < F.max("user")).alias("users"),
-        (F.min("item") < F.max("item")).alias("items"),
-    ).first()
-    if found is None:
-        raise ValueError("ALS: the interactions gave no summary row")
-    faults = []
-    if found["twice"]:
-        faults.append(f"{found['twice']} (user, item) pairs stand in more than one row; sum their strengths first")
-    if found["unusable"]:
-        faults.append(f"{found['unusable']} strengths are null, NaN or infinite")
-    if not found["users"] or not found["items"]:
-        faults.append("fewer than two users or two items; there is nothing to factorise, use popularity")
-    if faults:
-        raise ValueError("ALS interactions: " + "; ".join(faults))
