@@ -1,6 +1,7 @@
 """The shops that recommenders are judged on: public data, read from a folder, split as docs/recommenders.md says.
 
-No row of them is in the repository. A data set whose files are absent raises FileNotFoundError and is left out.
+One shop is simulated, for there the users' tastes are known; no row of the others is in the repository. A data set
+whose files are absent raises FileNotFoundError and is left out.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.simulated_tastes import DAYS, JUDGED_DAYS, live, weights
 from rekindle.methods.interactions import Interactions
-from rekindle.methods.splits import Events, Split, at_instant, random_per_user
+from rekindle.methods.shop_catalogue import CATEGORIES
+from rekindle.methods.splits import Events, Split, at_instant, cold_in_target, random_per_user
 
 SEED = 42  # of the random split
 TRUTH_DAYS = 28
+TASTES = "planted tastes"
 KNOWN_SHARE = 0.8
 HOUSEHOLD_ZONE = "America/New_York"  # the authors' zone; the file is in UTC
 
@@ -34,7 +38,9 @@ class DataSet:
         texts: title and categories of each item, "" where there is none.
         category: int64 [n_items], or None where the data set has none.
         half_life_days, window_days: for popularity.
+        least_strength: the weight of the events that truth is made of, where known events of less weight are no truth.
         rated: what is known with the ratings as strengths, where explicit ALS is to be shown.
+        domain: int64 [n_items], 0: the target, 1 and more: sources, where transfer is asked; else None.
     """
 
     title: str
@@ -44,7 +50,9 @@ class DataSet:
     category: NDArray[np.int64] | None
     half_life_days: float
     window_days: float
+    least_strength: float = 0.0
     rated: Interactions | None = None
+    domain: NDArray[np.int64] | None = None
 
 
 def movielens(folder: Path) -> tuple[Events, list[str], NDArray[np.int64]]:
@@ -172,11 +180,51 @@ def complete_journey(folder: Path) -> DataSet:
     )
 
 
+def complete_journey_cold(folder: Path) -> DataSet:
+    """The same grocer, asked about everything but groceries for households of which only groceries are known."""
+    data = complete_journey(folder)
+    grocery = np.array([text.startswith("GROCERY ") for text in data.texts])
+    split = cold_in_target(data.splits["everything"], ~grocery, seed=SEED)
+    return replace(
+        data,
+        title="The Complete Journey, cold in the target",
+        told="The same purchases and instant. The source is the department GROCERY, the target all other ones; half of "
+        "the households, drawn at random, lose what is known of them in the target and are served from the source.",
+        splits={"cold in the target": split},
+        domain=grocery.astype(np.int64),
+    )
+
+
+def simulated_shop(_: Path) -> DataSet:
+    """The simulated shop, lived through in memory; the folder holds nothing of it."""
+    lived = live()
+    split, catalogue = lived.split, lived.catalogue
+    return DataSet(
+        "The simulated shop",
+        f"Everything in it is made up: {split.counts['known']:,} views, favourites, carts and purchases (weights as in "
+        f"conf/sources/simulated_shop.yaml) of {DAYS - JUDGED_DAYS} days are known, and truth is what users bought in "
+        f"the {JUDGED_DAYS} days from then on. Planted tastes is another truth for the same users: of the items that a "
+        "user had nothing to do with before, the tenth that he likes best. How much he likes an item is the "
+        "probability that one look around the shop on the morning of the first judged day would end at it, by the "
+        "tastes and style that the simulation gave him: the category by exp(1.3 taste + season), the item in it by "
+        "exp(2.2 fit of styles + appeal), without offers and without what he bought lately. What he had, durables too, "
+        "is left out. No method sees any of this.",
+        _tasks(split) | {TASTES: lived.tastes()},
+        [f"{title} {CATEGORIES[c].name}" for title, c in zip(catalogue.title, catalogue.category, strict=True)],
+        catalogue.category,
+        half_life_days=30,
+        window_days=28,
+        least_strength=weights()["order"],
+    )
+
+
 DATA_SETS: Mapping[str, Callable[[Path], DataSet]] = {
     "ml-100k-random": ml_100k_random,
     "ml-100k-time": ml_100k_time,
     "online-retail": online_retail,
     "complete-journey": complete_journey,
+    "complete-journey-cold": complete_journey_cold,
+    "simulated-shop": simulated_shop,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from rekindle.methods.interactions import Interactions, Users
 from rekindle.methods.model_arrays import packed, unpacked
 from rekindle.methods.popularity import popularity
-from rekindle.methods.ragged import Ragged, offsets_of
+from rekindle.methods.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class FittedPopularity:
     """Popularity float64 [n_items] in the unit of strengths; 0: nobody wanted it within the window."""
 
     popularity: NDArray[np.float64]
+    keeps_users: ClassVar[bool] = False
 
     @property
     def n_items(self) -> int:
@@ -101,48 +103,33 @@ class RepeatLast:
         return "repeat_last"
 
     def fit(self, known: Interactions) -> FittedRepeatLast:
-        """When each user last touched each item.
+        """Only the size of the catalogue is learnt: what somebody did, and when, comes with him.
 
         Raises:
             ValueError: there are no interactions.
         """
         if not len(known):
             raise ValueError("RepeatLast: no interactions")
-        order = np.lexsort((known.age_days, known.item, known.user))
-        user, item = known.user[order], known.item[order]
-        latest = np.concatenate([[True], (user[1:] != user[:-1]) | (item[1:] != item[:-1])])
-        lengths = np.bincount(user[latest], minlength=known.n_users).astype(np.int64)
-        touched = Ragged(offsets_of(lengths), item[latest])
-        return FittedRepeatLast(touched, known.age_days[order][latest], known.n_items)
+        return FittedRepeatLast(known.n_items)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedRepeatLast:
-    """How long ago each user last touched each item.
+    """Histories by recency."""
 
-    Attributes:
-        touched: a row a user of the interactions, items ascending.
-        age_days: float64 [entries of touched], days since the user's last event on the item.
-    """
-
-    touched: Ragged
-    age_days: NDArray[np.float64]
     n_items: int
+    keeps_users: ClassVar[bool] = False
 
     def scores(self, users: Users) -> NDArray[np.float64]:
-        """[users, n_items]: minus the days since the last event, 0 for an item touched at the instant itself.
+        """[users, n_items]: minus the days since the last event, 0 for an item touched at the instant itself; −inf
+        for what is not in the history.
 
-        −inf for items that the user never touched, and for all items of a user who was not in the interactions
-        (index −1): histories carry no ages, so nothing is known of their order.
+        Raises:
+            ValueError: users come without their past.
         """
+        past, own = users.told_past("repeat_last"), users.histories
         found = np.full((len(users), self.n_items), -np.inf)
-        known = np.flatnonzero(users.index >= 0)
-        who = users.index[known]
-        lengths = self.touched.lengths()[who]
-        row = np.repeat(known, lengths)
-        within = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        place = np.repeat(self.touched.offsets[who], lengths) + within
-        found[row, self.touched.items[place]] = -self.age_days[place]
+        found[own.rows(), own.items] = -past.last_days
         return found
 
     def explain(self, history: Ragged, item: int) -> dict[int, float]:
@@ -150,19 +137,70 @@ class FittedRepeatLast:
         return {}
 
     def to_files(self) -> dict[str, bytes]:
-        """Three arrays, and the size of the catalogue."""
-        touched = self.touched
-        return {
-            "model.json": json.dumps({"method": "repeat_last", "n_items": self.n_items}).encode(),
-            "arrays.npz": packed(offsets=touched.offsets, items=touched.items, age_days=self.age_days),
-        }
+        """The size of the catalogue."""
+        return {"model.json": json.dumps({"method": "repeat_last", "n_items": self.n_items}).encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> FittedRepeatLast:
         """The model that `to_files` wrote."""
-        found = unpacked(files["arrays.npz"])
-        touched = Ragged(found["offsets"].astype(np.int64), found["items"].astype(np.int64))
-        return cls(touched, found["age_days"].astype(np.float64), int(json.loads(files["model.json"])["n_items"]))
+        return cls(int(json.loads(files["model.json"])["n_items"]))
+
+
+@dataclass(frozen=True)
+class RepeatMost:
+    """A user's own items, the one done most often first, of equals the most popular: a floor for lists of what to buy
+    again that is hard to beat (Li et al. 2023, "A Next Basket Recommendation Reality Check")."""
+
+    @property
+    def name(self) -> str:
+        """What tables and records call it."""
+        return "repeat_most"
+
+    def fit(self, known: Interactions) -> FittedRepeatMost:
+        """How popular each item is.
+
+        Raises:
+            ValueError: there are no interactions.
+        """
+        if not len(known):
+            raise ValueError("RepeatMost: no interactions")
+        return FittedRepeatMost(np.bincount(known.item, minlength=known.n_items) / len(known))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRepeatMost:
+    """Each item's share of all events, float64 [n_items]."""
+
+    share: NDArray[np.float64]
+    keeps_users: ClassVar[bool] = False
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue it was fitted on."""
+        return len(self.share)
+
+    def scores(self, users: Users) -> NDArray[np.float64]:
+        """[users, n_items]: strength of the item in the history (whole numbers) and half the share, −inf outside."""
+        own = users.histories
+        found = np.full((len(users), self.n_items), -np.inf)
+        found[own.rows(), own.items] = (1.0 if own.values is None else own.values) + self.share[own.items] / 2
+        return found
+
+    def explain(self, history: Ragged, item: int) -> dict[int, float]:
+        """Empty: the share is no part of the history."""
+        return {}
+
+    def to_files(self) -> dict[str, bytes]:
+        """One array and the method's name."""
+        return {
+            "model.json": json.dumps({"method": "repeat_most"}).encode(),
+            "arrays.npz": packed(share=self.share),
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> FittedRepeatMost:
+        """The model that `to_files` wrote."""
+        return cls(unpacked(files["arrays.npz"])["share"].astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -201,6 +239,7 @@ class FittedUniform:
 
     seed: int
     n_items: int
+    keeps_users: ClassVar[bool] = False
 
     def scores(self, users: Users) -> NDArray[np.float64]:
         """[users, n_items], uniform in [0, 1). Users who were not in the interactions (index −1) all have one row."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,7 @@ class FittedContent:
     """Each item's vector, float64 [n_items, words], of length 1; an empty row has no text."""
 
     vectors: sparse.csr_matrix
+    keeps_users: ClassVar[bool] = False
 
     @property
     def n_items(self) -> int:

@@ -95,6 +95,11 @@ class FactorModel:
             raise ValueError(f"FactorModel: user factors of shape {self.user_factors.shape}, expected rank {rank}")
 
     @property
+    def keeps_users(self) -> bool:
+        """Whether user factors lie in the artefact."""
+        return self.user_factors is not None
+
+    @property
     def n_items(self) -> int:
         """Items of the catalogue it was fitted on."""
         return len(self.item_factors)
@@ -104,6 +109,10 @@ class FactorModel:
         """[n_items], the items that have factors."""
         known: NDArray[np.bool_] = (self.item_factors != 0).any(axis=1)
         return known
+
+    @cached_property
+    def _wide(self) -> NDArray[np.float64]:
+        return self.item_factors.astype(np.float64)
 
     @cached_property
     def _gram(self) -> NDArray[np.float64]:
@@ -120,7 +129,7 @@ class FactorModel:
             ValueError: an item beyond the factors, or a user beyond the user factors.
         """
         mine = self.vectors(users)
-        found = mine @ self.item_factors.astype(np.float64).T
+        found = mine @ self._wide.T
         if self.item_bias is not None:
             found += self.item_bias
         found[:, ~self._known] = -np.inf
@@ -151,22 +160,30 @@ class FactorModel:
         They sum to the score up to float32's rounding of x. Empty for BPR and for kept users, whose factors are no
         such sum, and for an item without factors.
         """
-        if not isinstance(self.fold, AlsFold) or self.user_factors is not None or not self._known[item]:
+        if not self._known[item]:
             return {}
+        items, added = self.shares(history, np.array([item]))
+        return {int(i): float(a) for i, a in zip(items, added[0], strict=True)}
+
+    def shares(self, history: Ragged, listed: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """`explain` for many items at the price of one: (items of the history int64 [n], what each adds to each of
+        `listed` float64 [len(listed), n]). No columns where a score is no sum over the history."""
+        nothing = np.zeros(0, dtype=np.int64), np.zeros((len(listed), 0))
+        if not isinstance(self.fold, AlsFold) or self.user_factors is not None:
+            return nothing
         strengths = _with_strengths(history).values
         assert strengths is not None  # noqa: S101 (for the type checker: `_with_strengths` gives them)
         heard = self._known[history.items]
         items, strength = history.items[heard], strengths[heard]
         wanted = strength > 0
         if not wanted.any():
-            return {}
-        factors = self.item_factors.astype(np.float64)
-        theirs = factors[items]
+            return nothing
+        theirs = self._wide[items]
         left = self._gram + (theirs * (self.fold.alpha * np.abs(strength))[:, None]).T @ theirs
         left += self.fold.regularisation * wanted.sum() * np.eye(len(left))
         # A is symmetric, so one solve serves all items of the history.
-        added = np.where(wanted, 1 + self.fold.alpha * strength, 0.0) * (theirs @ np.linalg.solve(left, factors[item]))
-        return {int(i): float(a) for i, a in zip(items[wanted], added[wanted], strict=True)}
+        reach = np.linalg.solve(left, self._wide[listed].T).T @ theirs.T
+        return items[wanted], (reach * (1 + self.fold.alpha * strength))[:, wanted]
 
     def to_files(self) -> dict[str, bytes]:
         """The arrays, and the settings of the fold."""

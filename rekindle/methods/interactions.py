@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +172,20 @@ class Users:
     def __len__(self) -> int:
         return len(self.index)
 
+    def told_past(self, method: str) -> Past:
+        """Their past; of nobody, nobody need tell it.
+
+        Raises:
+            ValueError: nobody told it; the message names the method that needs it.
+        """
+        if not len(self):
+            return Past(*(np.zeros(0),) * 4)
+        if self.past is None:
+            raise ValueError(
+                f"{method}: {len(self)} users come without their past; serve it with their histories (Users.past)"
+            )
+        return self.past
+
     def between(self, start: int, stop: int) -> Users:
         """Users start (in) to stop (out)."""
         entries = slice(int(self.histories.offsets[start]), int(self.histories.offsets[stop]))
@@ -240,7 +254,7 @@ def lists(
     return found
 
 
-def best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+def best(scores: NDArray[np.floating[Any]], k: int) -> NDArray[np.int64]:
     """The columns of the k highest scores of every row, best first, −1 where fewer are above −inf."""
     rows, items = scores.shape
     found = np.full((rows, k), -1, dtype=np.int64)

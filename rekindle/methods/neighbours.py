@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,7 @@ class FittedItemNeighbours:
     """
 
     similarity: sparse.csr_matrix
+    keeps_users: ClassVar[bool] = False
 
     @property
     def n_items(self) -> int:
@@ -168,6 +169,7 @@ class FittedUserNeighbours:
     neighbours: int
     weighting: Weighting
     shrinkage: float
+    keeps_users: ClassVar[bool] = True
 
     @property
     def n_items(self) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,7 @@ class FittedSessionNeighbours:
     sessions: sparse.csr_matrix
     neighbours: int
     sample: int
+    keeps_users: ClassVar[bool] = True
 
     @property
     def n_items(self) -> int:

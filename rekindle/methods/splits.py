@@ -92,7 +92,8 @@ class Split:
         """The same split with histories aged as `Interactions.matrix` ages them; None: not aged. For methods that
         fade what they learn from and are to be served histories faded alike."""
         histories = ragged_of(self.past.matrix(half_life_days)[self.served])
-        return replace(self, users=replace(self.users, histories=_kept(histories, self.eligible[histories.items])))
+        heard = np.bincount(self.known.item, minlength=self.known.n_items) > 0
+        return replace(self, users=replace(self.users, histories=_kept(histories, heard[histories.items])))
 
     def repeat(self) -> Split:
         """The same split asked for what users did again: truth is the part of it that is in the history."""
@@ -156,6 +157,49 @@ def random_per_user(events: Events, *, share: float = 0.25, seed: int, block_see
     before = is_known[np.searchsorted(pairs, pair)]
     as_of = float(events.day.max(initial=0.0))
     return _split(events, before, ~before, as_of, False, block_seen, False, (1, 1))
+
+
+def cold_in_target(split: Split, target: NDArray[np.bool_], *, share: float = 0.5, seed: int) -> Split:
+    """The same split asked what users who are new to one domain then do there; `target` bool [n_items] are its items.
+
+    A share of all users, drawn by chance, loses what is known of them in the target; those of them with a history
+    elsewhere and something in the target after the split are served. Lists and truth hold the target's items with a
+    known interaction; histories hold the other domains'.
+
+    Raises:
+        ValueError: nobody is left who is served.
+    """
+    known = split.known
+    cold = np.random.default_rng(seed).random(known.n_users) < share
+    kept = ~(cold[known.user] & target[known.item])
+    columns = (known.user[kept], known.item[kept], known.strength[kept], known.age_days[kept])
+    left = Interactions(*columns, known.n_users, known.n_items)
+    eligible = target & (np.bincount(left.item, minlength=known.n_items) > 0)
+    truth = _kept(split.truth, eligible[split.truth.items])
+    wanted = cold[split.served] & (truth.lengths() > 0)
+    wanted &= np.bincount(left.user, minlength=known.n_users)[split.served] > 0
+    if not wanted.any():
+        raise ValueError("splits: nobody who is new to the target did anything in it after the split")
+    served = split.served[wanted]
+    whole = left.matrix()
+    histories = ragged_of(whole[served])
+    is_served = np.zeros(known.n_users, dtype=bool)
+    is_served[served] = True
+    when = left.past().of(served, is_served[whole.tocoo().row])
+    asked = np.repeat(wanted, truth.lengths())
+    return replace(
+        split,
+        known=left,
+        past=left,
+        users=Users(served, histories, when),
+        served=served,
+        truth=Ragged(offsets_of(truth.lengths()[wanted]), truth.items[asked]),
+        seen=replace(histories, values=None),
+        blocked=Ragged.empty(len(served)),
+        eligible=eligible,
+        group=split.group[wanted],
+        counts={"known": len(left), "known, of the target and withheld": len(known) - len(left)},
+    )
 
 
 def core(known: Interactions, least_of_user: int, least_of_item: int) -> NDArray[np.bool_]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 from rekindle.methods.baselines import (
     FittedPopularity,
     FittedRepeatLast,
+    FittedRepeatMost,
     FittedUniform,
     Popularity,
     RepeatLast,
+    RepeatMost,
     Uniform,
     packed,
     unpacked,
@@ -20,8 +24,13 @@ from rekindle.methods.interactions import Fitted, Interactions, Method, Users, l
 from rekindle.methods.ragged import Ragged
 
 N_USERS, N_ITEMS = 9, 14
-METHODS: list[Method] = [Popularity(10.0, 60.0), RepeatLast(), Uniform(7)]
-READERS = {Popularity: FittedPopularity, RepeatLast: FittedRepeatLast, Uniform: FittedUniform}
+METHODS: list[Method] = [Popularity(10.0, 60.0), RepeatLast(), RepeatMost(), Uniform(7)]
+READERS = {
+    Popularity: FittedPopularity,
+    RepeatLast: FittedRepeatLast,
+    RepeatMost: FittedRepeatMost,
+    Uniform: FittedUniform,
+}
 KETTLE, TEAPOT, TEA = 0, 1, 2
 
 
@@ -40,8 +49,9 @@ def shuffled(known: Interactions, seed: int) -> Interactions:
 def everybody(known: Interactions) -> Users:
     """All users of the interactions and one that is not in them."""
     index = np.append(np.arange(known.n_users), -1)
-    rows = known.histories()
-    return Users(index, Ragged(np.append(rows.offsets, rows.offsets[-1]), rows.items, rows.values))
+    rows, past = known.histories(), known.past()
+    none = Ragged(np.append(rows.offsets, rows.offsets[-1]), rows.items, rows.values)
+    return Users(index, none, replace(past, active_days=np.append(past.active_days, 0.0)))
 
 
 def bought(*events: tuple[int, int, float]) -> Interactions:
@@ -52,6 +62,11 @@ def bought(*events: tuple[int, int, float]) -> Interactions:
 
 def served(fitted: Fitted, *index: int, k: int = 3) -> NDArray[np.int64]:
     return lists(fitted, Users(np.array(index, dtype=np.int64), Ragged.empty(len(index))), k)
+
+
+def strangers(known: Interactions) -> Users:
+    """The users of the interactions, as if training had seen none of them."""
+    return Users(np.full(known.n_users, -1, dtype=np.int64), known.histories(), known.past())
 
 
 def test_everybody_is_offered_what_most_want_now_and_never_what_nobody_wants() -> None:
@@ -75,11 +90,16 @@ def test_popularity_is_the_sum_of_strengths_halved_every_half_life(seed: int) ->
 
 def test_a_buyer_is_offered_again_what_was_bought_last() -> None:
     known = bought((0, TEA, 90), (0, KETTLE, 30), (0, TEA, 2), (1, TEAPOT, 5))
-    assert served(RepeatLast().fit(known), 0, 1).tolist() == [[TEA, KETTLE, -1], [TEAPOT, -1, -1]]
+    assert lists(RepeatLast().fit(known), strangers(known), 3).tolist() == [
+        [TEA, KETTLE, -1],
+        [TEAPOT, -1, -1],
+        [-1, -1, -1],
+    ]
 
 
-def test_who_bought_nothing_or_is_unknown_is_offered_nothing_again() -> None:
-    assert served(RepeatLast().fit(bought((0, TEA, 90), (1, TEAPOT, 5))), 2, -1).tolist() == [[-1, -1, -1]] * 2
+def test_repetition_asks_for_the_past_of_whom_it_serves() -> None:
+    with pytest.raises(ValueError, match=r"repeat_last: 2 users come without their past; .*Users\.past"):
+        served(RepeatLast().fit(bought((0, TEA, 90))), 0, 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -89,6 +109,14 @@ def test_repeated_items_are_ordered_by_the_days_since_their_last_event(seed: int
     for user, item, age in zip(known.user, known.item, known.age_days, strict=True):
         want[user, item] = max(want[user, item], -age)
     assert (RepeatLast().fit(known).scores(everybody(known)) == want).all()
+
+
+def test_what_was_bought_most_often_comes_first_and_what_is_popular_among_equals() -> None:
+    user, item = np.array([0, 0, 0, 0, 1, 2]), np.array([3, 3, 1, 2, 2, 2])
+    known = Interactions(user, item, np.ones(6), np.zeros(6), 3, 5)
+    own = known.histories().between(0, 1)
+    served = Users(np.array([0, -1]), Ragged(np.array([0, 3, 3]), own.items, own.values))
+    assert lists(RepeatMost().fit(known), served, 4).tolist() == [[3, 2, 1, -1], [-1, -1, -1, -1]]
 
 
 def test_chance_is_splitmix64_and_so_the_same_on_every_machine() -> None:
