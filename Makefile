@@ -71,6 +71,18 @@ replay-quarantine: ## what SOURCE's mapping, as it is now, would make of a night
 	&& bin/spark-submit jobs/ingest/replay_quarantine.py --env local --source "$(SOURCE)" --date "$$day" \
 	$(if $(APPLY),&& $(PY) bin/nightly.py --source "$(SOURCE)" --date "$$day")
 
+.PHONY: rollback-model
+rollback-model: KIND ?= recommender
+rollback-model: ## an earlier champion serves from the next night on: SOURCE= KIND=recommender|churn DIGEST= (default: the one before) WHY=
+	@$(PY) jobs/publish/rollback_model.py --source "$(SOURCE)" --kind "$(KIND)" $(if $(DIGEST),--digest "$(DIGEST)") --why "$$WHY"
+rollback-model: export WHY := $(value WHY)
+
+.PHONY: why
+why: ## why ITEM=… is, or is not, in the list of USER=… of the served night: its ranks, and the rule that removed it
+	@bin/spark-submit jobs/recommend/explain_item.py --env local --source "$(SOURCE)" --user "$$WHO" --item "$$WHAT"
+why: export WHO := $(if $(findstring command,$(origin USER)),$(value USER))
+why: export WHAT := $(value ITEM)
+
 .PHONY: migrate
 migrate: ## applies additive contract changes to the warehouse and the lake
 	@bin/setup environments
@@ -115,6 +127,11 @@ bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk
 bench-recommenders: ## every way to recommend on public shops, beside popularity; ONLY=, WRITE=1 writes docs/recommenders.md
 	@bin/setup dev
 	@OMP_NUM_THREADS=1 $(PY) bench/recommenders.py $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write)
+
+.PHONY: bench-rules
+bench-rules: ## what each rule of lists costs or wins in nDCG on three shops; WRITE=1 writes it into docs/recommenders.md
+	@bin/setup dev
+	@OMP_NUM_THREADS=1 $(PY) bench/list_costs.py $(if $(WRITE),--write)
 
 .PHONY: pins
 pins: ## resolves requirements/*.in anew into hashed pins for Python 3.11 to 3.13

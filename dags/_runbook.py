@@ -54,11 +54,11 @@ TASKS: dict[str, tuple[str, str]] = {
     ),
     "recommend_items": (
         "Folds every user in from tonight's events and writes the top items for each, with reasons.",
-        "Clear the task. A champion file whose digest is wrong is refused by name: roll the champion back.",
+        "Clear the task. A champion file whose digest is wrong is refused by name: make rollback-model.",
     ),
     "score_churn": (
         "Gives every active user a calibrated probability of leaving, a band and the three reasons that weigh most.",
-        "Clear the task. A champion file whose digest is wrong is refused by name: roll the champion back.",
+        "Clear the task. A champion file whose digest is wrong is refused by name: make rollback-model.",
     ),
     "validate_outputs": (
         "Checks the tables that the CRM will read before anybody can read them.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rekindle import lake
@@ -24,6 +25,31 @@ def read(context: Context, table: Table) -> DataFrame:
     if version is None:
         raise UsageError(f"run {context.run_id} has no {table.name} yet; run the stages before this one")
     return lake.read(context.spark, context.source.name, table, version.snapshot_id)
+
+
+def read_if_any(context: Context, table: Table) -> DataFrame | None:
+    """The run's own version of a table that not every source has; None where the run has none."""
+    return read(context, table) if table.name in context.ledger.tables(context.run_id) else None
+
+
+def served_before(context: Context, table: Table, nights: int) -> list[tuple[date, DataFrame]]:
+    """A table of the latest `nights` nights that were served before this one and that the lake still keeps, by
+    business date, the latest first.
+
+    Of several runs of a night the last that was served before this run was published counts: a job of a published run
+    that is started again finds what it found.
+    """
+    source, until = context.source.name, context.this_run.published_at
+    found: dict[date, DataFrame] = {}
+    for past in context.ledger.history(source):
+        day = past.business_date
+        late = until is not None and past.published_at >= until
+        if late or past.status != "served" or day >= context.business_date or day in found:
+            continue
+        version = context.ledger.tables(past.run_id).get(table.name)
+        if version is not None and lake.exists(context.spark, source, table, version.snapshot_id):
+            found[day] = lake.read(context.spark, source, table, version.snapshot_id)
+    return sorted(found.items(), key=lambda pair: pair[0], reverse=True)[:nights]
 
 
 def store(context: Context, table: Table, df: DataFrame, base: int | None = None) -> TableVersion:

@@ -18,6 +18,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
+from rekindle.methods.list_settings import Rules
+from rekindle.recommender_conf import Declared
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,18 +52,22 @@ class Churn(Strict):
 
 
 class Recommend(Strict):
-    """Weights of events as implicit feedback, how they age, and the split that judges."""
+    """Weights of events as implicit feedback, how they age, the split that judges, and the methods that take part.
+
+    A method that learns in the driver's memory takes part up to `in_memory_events` events: 100 bytes each while they
+    are read, so 1 GB by default. Beyond it the methods that Spark trains are judged alone.
+    """
 
     event_weights: dict[str, float]
     half_life_days: Annotated[float, Field(gt=0)]
     judge_days: Days
     popularity_days: Days
     catalogue_days: Days
-    rank: Days
-    iterations: Days
-    regularisation: Annotated[float, Field(gt=0)]
-    alpha: Annotated[float, Field(gt=0)]
     durable_categories: tuple[str, ...] = ()
+    methods: Annotated[dict[Name, Declared], Field(min_length=1)]
+    in_memory_events: Days = 10_000_000
+    rules: Rules = Rules()
+    shown_nights: Annotated[int, Field(ge=0)] = 7
 
 
 class Source(Ingest):
@@ -103,13 +109,17 @@ class RiskBands(Strict):
 
 
 class Business(Strict):
-    """The numbers that the business, not a programmer, changes."""
+    """The numbers that the business, not a programmer, changes.
+
+    `coverage_margin`: the share by which a model that takes over may show fewer of the shop's items than the champion.
+    """
 
     list_length: Annotated[int, Field(ge=1, le=100)]
     risk_bands: RiskBands
     kept_runs: Annotated[int, Field(ge=2)]
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
+    coverage_margin: Annotated[float, Field(ge=0, le=1)]
     seed: int
 
 

@@ -10,6 +10,7 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_measures import ITEM_MEASURES
+from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.items import ITEMS
 from schemas.quarantine import QUARANTINE
 from schemas.recommendations import RECOMMENDATIONS
@@ -18,7 +19,7 @@ from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.users import USERS
 
-SERVED = (RECOMMENDATIONS, AT_RISK_USERS, USER_PROFILES, RETENTION_METRICS)
+SERVED = (RECOMMENDATIONS, ITEM_SIMILARITIES, AT_RISK_USERS, USER_PROFILES, RETENTION_METRICS)
 # What a source may tell beside events; a source without such files has no such table.
 REFERENCE = (ITEMS, USERS, CAMPAIGNS, CAMPAIGN_TARGETS, COUPONS, ITEM_MEASURES)
 LAKE = (EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES, USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS, *SERVED)

@@ -23,7 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 MANUAL_JOBS = {
     *("jobs/publish/prepare_warehouse.py", "jobs/publish/write_docs.py"),
     *("jobs/ingest/backtest_expectations.py", "jobs/ingest/replay_quarantine.py"),
-    *("jobs/ingest/draft_source.py", "jobs/ingest/check_source.py"),
+    *(
+        "jobs/publish/rollback_model.py",
+        "jobs/recommend/explain_item.py",
+        "jobs/ingest/draft_source.py",
+        "jobs/ingest/check_source.py",
+    ),
 }
 # What a job may read or write besides tables: how its docstring begins to name it.
 PLACES = (

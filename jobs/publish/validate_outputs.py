@@ -1,6 +1,6 @@
 """Check everything the night made of its events; only then may it be staged for the CRM.
 
-Reads   events, tables (the night's seven outputs, TABLES below)
+Reads   events, tables (the night's eight outputs, TABLES below)
 Writes  ops.checks, ops.run_tables (accepted), the lake's main
 """
 
@@ -16,6 +16,7 @@ from expectations import (
     at_risk_users,
     excluded_users,
     item_features,
+    item_similarities,
     recommendations,
     retention_metrics,
     user_features,
@@ -29,6 +30,7 @@ from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -36,7 +38,7 @@ from schemas.user_profiles import USER_PROFILES
 
 TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, AT_RISK_USERS),
+    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, AT_RISK_USERS),
 )
 
 
@@ -75,6 +77,10 @@ def batches(
         quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, frames[EVENTS.name]), None),
         whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
         whole(recommendations.suite(business_date), recommendations.with_known(lists, items)),
+        whole(
+            item_similarities.suite(business_date),
+            item_similarities.with_known(frames[ITEM_SIMILARITIES.name], items),
+        ),
         quality.Batch(recommendations.suite_by_user(users, length), recommendations.by_user(lists, profiles), None),
         whole(
             at_risk_users.suite(business.risk_bands, source.churn.horizon_days, business_date),
@@ -89,7 +95,7 @@ def batches(
 
 
 def run(context: Context) -> None:
-    """Evaluate, and let the seven tables pass or refuse the night."""
+    """Evaluate, and let the eight tables pass or refuse the night."""
     versions = context.ledger.tables(context.run_id)
     frames = {t.name: night.read(context, t) for t in (EVENTS, *TABLES)}
     rows = {name: version.fingerprint.rows for name, version in versions.items()}

@@ -1,14 +1,14 @@
-"""Train the recommender and judge it on later days beside popularity and the champion.
+"""Train the declared recommenders and judge them on later days beside popularity and the champion.
 
-Reads   events, excluded_users
-Writes  the registry (popularity as baseline, ALS as candidate), ops.models
+Reads   events, item_features, excluded_users
+Writes  the registry (popularity as baseline, each declared method as candidate), ops.models
 
 Excluded users are neither learnt from nor judged on. Does nothing in a night where training is not due.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -20,18 +20,42 @@ from pyspark.sql import functions as F
 from rekindle import night, registry
 from rekindle.cli import Context, DataRefused, main
 from rekindle.ledger import Model
-from rekindle.methods import als, bootstrap, listing, ranking
-from rekindle.methods.dense_ids import dense_ids
+from rekindle.methods import listing, model_gate, ranking, spark_als, tastes, training_faults
+from rekindle.methods.factors import AlsFold, FactorModel
+from rekindle.methods.interactions import Interactions, Users
 from rekindle.methods.not_customers import customers
 from rekindle.methods.ragged import Ragged
-from rekindle.methods.recommenders import Recommender
+from rekindle.methods.recommenders import POPULARITY, Recommender
+from rekindle.methods.splits import GROUPS
+from rekindle.recommender_conf import Als, InMemory
 from rekindle.settings import Recommend
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
+from schemas.item_features import ITEM_FEATURES
 
 K = 10
-# Judging holds lists of this many users on the driver at most (a hash sample): 50,000 x 10 x 8 bytes are 4 MB.
+# Judging holds lists of this many users on the driver at most (a hash sample): 50,000 x 10 x 8 bytes are 4 MB a model.
 JUDGED_USERS = 50_000
+TRIED_USERS = 500  # whose scores are looked at before a method is offered
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the judged users bought later.
+
+    Attributes:
+        wanted: item indexes of the catalogue by user, users sorted.
+        purchase_days: float64 [users], days with a purchase before.
+    """
+
+    wanted: Mapping[str, list[int]]
+    purchase_days: NDArray[np.float64]
+
+    @property
+    def groups(self) -> dict[str, NDArray[np.bool_]]:
+        """Which users are in each of splits.GROUPS."""
+        number = np.minimum(self.purchase_days, 2)
+        return {name: number == n for n, name in enumerate(GROUPS)}
 
 
 @dataclass(frozen=True)
@@ -43,8 +67,8 @@ class Judged:
     metrics: dict[str, float]
 
 
-def truth(events: DataFrame, prepared: listing.Prepared, first: date, last: date) -> dict[str, list[int]]:
-    """What each judged user bought on the days from `first` to before `last`: item indexes of the catalogue.
+def truth(events: DataFrame, prepared: tastes.Prepared, first: date, last: date) -> Truth:
+    """What each judged user bought on the days from `first` to before `last`.
 
     Judged are users with a taste before `first`; a hash sample where there are more than JUDGED_USERS.
     """
@@ -52,55 +76,52 @@ def truth(events: DataFrame, prepared: listing.Prepared, first: date, last: date
     bought = (
         events.where((F.col("event_type") == "purchase") & (F.col("event_date") >= F.lit(first)))
         .where(F.col("event_date") < F.lit(last))
-        .join(prepared.tastes.where(F.size("items") > 0).select("user_key"), "user_key")
-        .groupBy("user_key")
+        .join(prepared.tastes.where(F.size("item") > 0).select("user_key", "purchase_days"), "user_key")
+        .groupBy("user_key", "purchase_days")
         .agg(F.array_sort(F.collect_set("item_id")).alias("items"))
         .orderBy(F.xxhash64("user_key"), "user_key")
         .limit(JUDGED_USERS)
     )
-    known = {r.user_key: [place[i] for i in r["items"] if i in place] for r in bought.collect()}
-    return {user: items for user, items in sorted(known.items()) if items}
+    known = {r.user_key: ([place[i] for i in r["items"] if i in place], r.purchase_days) for r in bought.collect()}
+    kept = {user: told for user, told in sorted(known.items()) if told[0]}
+    return Truth({user: items for user, (items, _) in kept.items()}, np.array([days for _, days in kept.values()]))
 
 
-def judge(prepared: listing.Prepared, wanted: Mapping[str, list[int]], model: Recommender) -> Judged:
-    """Figures at 10 of the lists that this model would have served the judged users; the whole catalogue is ranked."""
+def judge(
+    prepared: tastes.Prepared, wanted: Mapping[str, list[int]], models: Mapping[str, Recommender]
+) -> dict[str, Judged]:
+    """Figures at 10 of the lists that each model gives the judged users, by the key of the model.
+
+    The whole eligible catalogue is ranked, as the model orders it and before the rules of the conf.
+    """
     spark = prepared.tastes.sparkSession
     users = F.broadcast(spark.createDataFrame([(u,) for u in wanted], "user_key string"))
-    rows = listing.lists(prepared, prepared.tastes.join(users, "user_key"), K, model).collect()
     index = {user: n for n, user in enumerate(wanted)}
-    lists = np.full((len(wanted), K), -1, dtype=np.int64)
-    for row in rows:
-        lists[index[row.user_key], row.rank - 1] = row.item
-    judged = ranking.judge(lists, Ragged.from_lists(list(wanted.values())), K)
-    ndcg = ranking.ndcg(judged)
+    lists = {key: np.full((len(wanted), K), -1, dtype=np.int64) for key in models}
+    rows = listing.ranked(prepared, prepared.tastes.join(users, "user_key"), K, models)
+    for row in rows.toLocalIterator():
+        lists[row.model][index[row.user_key], row.rank - 1] = row.item
+    relevant = Ragged.from_lists(list(wanted.values()))
+    return {key: judged(found, relevant, len(prepared.catalogue)) for key, found in lists.items()}
+
+
+def judged(lists: NDArray[np.int64], relevant: Ragged, items: int) -> Judged:
+    """The figures of these lists."""
+    hits = ranking.judge(lists, relevant, K)
+    ndcg = ranking.ndcg(hits)
+    filled = bool((lists >= 0).any())
     metrics = {
         "ndcg_at_10": ranking.mean_over_users(ndcg),
-        "recall_at_10": ranking.mean_over_users(ranking.recall(judged)),
-        "precision_at_10": ranking.mean_over_users(ranking.precision(judged)),
-        "map_at_10": ranking.mean_over_users(ranking.average_precision(judged)),
-        "hit_rate_at_10": ranking.mean_over_users(ranking.hit(judged)),
-        "coverage": ranking.coverage(lists, len(prepared.catalogue)),
-        "gini": ranking.gini(lists, len(prepared.catalogue)),
-        "judged_users": float(len(wanted)),
-        "catalogue_items": float(len(prepared.catalogue)),
+        "recall_at_10": ranking.mean_over_users(ranking.recall(hits)),
+        "precision_at_10": ranking.mean_over_users(ranking.precision(hits)),
+        "map_at_10": ranking.mean_over_users(ranking.average_precision(hits)),
+        "hit_rate_at_10": ranking.mean_over_users(ranking.hit(hits)),
+        "coverage": ranking.coverage(lists, items),
+        **({"gini": ranking.gini(lists, items)} if filled else {}),
+        "judged_users": float(len(lists)),
+        "catalogue_items": float(items),
     }
     return Judged(lists, ndcg, metrics)
-
-
-def compare(other: str, name: str, candidate: Judged, standing: Judged, seed: int, draws: int) -> registry.Comparison:
-    """The candidate's NDCG@10 against another model's, paired by user."""
-    found = bootstrap.paired_mean_difference(candidate.ndcg, standing.ndcg, seed=seed, draws=draws)
-    return registry.Comparison(
-        other=other,
-        other_name=name,
-        metric="ndcg_at_10",
-        candidate_value=candidate.metrics["ndcg_at_10"],
-        other_value=standing.metrics["ndcg_at_10"],
-        difference=found.point,
-        low=found.low,
-        high=found.high,
-        rows=len(candidate.ndcg),
-    )
 
 
 def offer(context: Context, model: Recommender, record: registry.Record) -> str:
@@ -122,21 +143,69 @@ def offer(context: Context, model: Recommender, record: registry.Record) -> str:
     return digest
 
 
-def train(prepared: listing.Prepared, conf: Recommend, seed: int) -> Recommender:
-    """Implicit ALS on everything known as of the split. No user is inside the model."""
-    users = dense_ids(prepared.strengths, "user_key", "user")
-    params = conf.model_dump(include={"rank", "iterations", "regularisation", "alpha"})
-    factors = als.fit_item_factors(
+def train_als(prepared: tastes.Prepared, name: str, conf: Als, seed: int) -> Recommender:
+    """Implicit ALS by Spark on everything known as of the split. No user is inside the model."""
+    users = tastes.numbered(prepared.strengths)
+    params = conf.model_dump(exclude={"method"})
+    factors = spark_als.fit_item_factors(
         prepared.strengths.join(users, "user_key").select("user", "item", "strength"),
         n_items=len(prepared.catalogue),
         seed=seed,
         **params,
     )
-    return Recommender("als", params | {"seed": seed}, prepared.catalogue, factors)
+    fitted = FactorModel(factors, AlsFold(conf.regularisation, conf.alpha))
+    return Recommender(name, params | {"seed": seed}, prepared.catalogue, fitted, fades=True)
+
+
+def train(
+    prepared: tastes.Prepared, conf: Recommend, texts: Sequence[str], seed: int
+) -> tuple[dict[str, Recommender], dict[str, str]]:
+    """The declared methods that could learn, by name, and why the others could not.
+
+    Methods other than ALS learn in the driver's memory, and only up to `in_memory_events` events.
+    """
+    found, refused = {}, {}
+    in_memory: dict[str, InMemory] = {}
+    for name, declared in conf.methods.items():
+        if not isinstance(declared, Als):
+            in_memory[name] = declared
+            continue
+        try:
+            found[name] = train_als(prepared, name, declared, seed)
+        except ValueError as fault:
+            refused[name] = str(fault)
+    events = prepared.events.where("weight > 0")
+    if in_memory and (rows := events.count()) > conf.in_memory_events:
+        told = f"{rows:,} events are more than in_memory_events allows ({conf.in_memory_events:,})"
+        return found, refused | dict.fromkeys(in_memory, told)
+    known = tastes.interactions(events, tastes.numbered(events), len(prepared.catalogue)) if in_memory else None
+    for name, declared in in_memory.items():
+        assert known is not None  # noqa: S101 - a type for mypy: it was read because there is one
+        try:
+            fitted = declared.build(seed, texts).fit(known)
+        except ValueError as fault:
+            refused[name] = str(fault)
+            continue
+        if silent := training_faults.of_scores(fitted, some_of(known)):
+            refused[name] = "; ".join(silent)
+            continue
+        params = {k: v for k, v in declared.model_dump(exclude={"method"}).items() if isinstance(v, (int, float, str))}
+        found[name] = Recommender(name, params | {"seed": seed}, prepared.catalogue, fitted)
+    return found, refused
+
+
+def some_of(known: Interactions) -> Users:
+    """The first of its users, with their past, as they would be served."""
+    kept = known.user < TRIED_USERS
+    many = min(known.n_users, TRIED_USERS)
+    first = Interactions(
+        known.user[kept], known.item[kept], known.strength[kept], known.age_days[kept], many, known.n_items
+    )
+    return Users(np.full(first.n_users, -1), first.histories(), first.past())
 
 
 def run(context: Context) -> None:
-    """Offer popularity and ALS, both judged on the last days before the night."""
+    """Offer popularity and every declared method that could learn, all judged on the last days before the night."""
     if not context.this_run.plan["train"]:
         context.log.info("training is not due")
         return
@@ -144,61 +213,86 @@ def run(context: Context) -> None:
     as_of = context.settings.as_of(context.business_date)
     split = as_of - timedelta(days=conf.judge_days)
     events = customers(night.read(context, EVENTS), night.read(context, EXCLUDED_USERS)).persist()
-    counting = listing.Counting(**conf.model_dump(include=set(listing.Counting.__annotations__)))
-    prepared = listing.prepare(events, split, source.zone, counting)
+    counting = tastes.Counting(**conf.model_dump(include=set(tastes.Counting.__annotations__)))
+    prepared = tastes.prepare(events, split, source.zone, counting)
     prepared = replace(prepared, strengths=prepared.strengths.persist(), tastes=prepared.tastes.persist())
-    wanted = truth(events, prepared, split, as_of)
-    if not wanted:
-        raise DataRefused(
-            f"{source.name} {context.business_date}: nobody seen before {split} bought anything from then on;"
-            f" a recommender cannot be judged on {conf.judge_days} days"
-        )
-    popularity = Recommender("popularity", conf.model_dump(include={"popularity_days", "half_life_days"}))
-    candidate = train(prepared, conf, business.seed)
-    standing, offered = judge(prepared, wanted, popularity), judge(prepared, wanted, candidate)
+    asked = truth(events, prepared, split, as_of)
+    popularity = Recommender(POPULARITY, conf.model_dump(include={"popularity_days", "half_life_days"}))
     common = registry.Record(
         kind="recommender",
-        name=popularity.method,
+        name=POPULARITY,
         source=source.name,
         run_id=context.run_id,
         trained_through=split - timedelta(days=1),
         judged_on=f"{split} to {context.business_date}",
         params=dict(popularity.params),
-        metrics=standing.metrics,
+        metrics={},
         tables={EVENTS.name: context.ledger.tables(context.run_id)[EVENTS.name].snapshot_id},
         is_baseline=True,
     )
-    baseline_digest = offer(context, popularity, common)
-    against = {baseline_digest: (popularity.method, standing)}
+    counted = training_faults.count_frame(prepared.strengths, prepared.eligible)
+    faults = training_faults.find(counted, len(asked.wanted), common.judged_on)
+    if faults.night:
+        raise DataRefused(f"{source.name} {context.business_date}: {'; '.join(faults.night)}")
+    if faults.fallback:
+        context.log.warning("no candidate is trained: %s", faults.fallback)
+        context.detail["not_trained"] = faults.fallback
+        offer(context, popularity, common)
+        return
+    texts = texts_of(night.read(context, ITEM_FEATURES), prepared.catalogue)
+    candidates, refused = train(prepared, conf, texts, business.seed)
+    for name, reason in refused.items():
+        context.log.warning("method=%s takes no part: %s", name, reason)
+    models = {POPULARITY: popularity, **candidates}
     champion = context.ledger.champion(source.name, "recommender")
-    if champion is not None and champion.digest not in against:
-        files = registry.load(context.settings.environment.lake.artefacts, champion.digest)
-        against[champion.digest] = (champion.method, judge(prepared, wanted, Recommender.from_files(files)))
-    comparisons = [
-        compare(digest, name, offered, other, business.seed, business.bootstrap_draws)
-        for digest, (name, other) in against.items()
-    ]
-    record = replace(
-        common,
-        name=candidate.method,
-        params=dict(candidate.params),
-        metrics=offered.metrics,
-        is_baseline=False,
-        comparisons=comparisons,
-    )
-    digest = offer(context, candidate, record)
-    context.detail.update(candidate=digest, ndcg_at_10=offered.metrics["ndcg_at_10"])
-    for found in comparisons:
-        context.log.info(
-            "judged candidate=als other=%s ndcg_at_10=%.4f against=%.4f difference=%.4f interval=[%.4f, %.4f] users=%d",
-            found.other_name,
-            found.candidate_value,
-            found.other_value,
-            found.difference,
-            found.low,
-            found.high,
-            found.rows,
+    if champion is not None:
+        try:
+            files = registry.load(context.settings.environment.lake.artefacts, champion.digest)
+            models[champion.digest] = Recommender.from_files(files)
+        except registry.RegistryError as error:
+            context.log.error("the champion cannot be judged: %s", error)  # it cannot serve either: judging falls back
+            champion = None
+    found = judge(prepared, asked.wanted, models)
+    baseline = offer(context, popularity, replace(common, metrics=found[POPULARITY].metrics))
+    against = {baseline: (POPULARITY, found[POPULARITY])}
+    if champion is not None:
+        against.setdefault(champion.digest, (champion.method, found[champion.digest]))
+    context.detail.update(refused=refused, candidates={})
+    for name, model in candidates.items():
+        comparisons = [
+            model_gate.compare(
+                *(digest, other, found[name], standing),
+                seed=business.seed,
+                draws=business.bootstrap_draws,
+                groups=asked.groups,
+            )
+            for digest, (other, standing) in against.items()
+        ]
+        record = replace(
+            common,
+            name=name,
+            params=dict(model.params),
+            metrics=found[name].metrics,
+            is_baseline=False,
+            comparisons=comparisons,
         )
+        digest = offer(context, model, record)
+        context.detail["candidates"][name] = {"digest": digest, "ndcg_at_10": found[name].metrics["ndcg_at_10"]}
+        for against_one in comparisons:
+            context.log.info(
+                "judged candidate=%s other=%s ndcg_at_10=%.4f against=%.4f difference=%.4f interval=[%.4f, %.4f]"
+                " coverage=%.3f overlap=%.3f users=%d",
+                *(name, against_one.other_name, against_one.candidate_value, against_one.other_value),
+                *(against_one.difference, against_one.low, against_one.high),
+                *(against_one.coverage, against_one.overlap, against_one.rows),
+            )
+
+
+def texts_of(items: DataFrame, catalogue: Sequence[str]) -> list[str]:
+    """Title and category of each item of the catalogue, "" where there is none."""
+    rows = items.select("item_id", F.concat_ws(" ", "title", "category").alias("text")).toLocalIterator()
+    told = {row.item_id: row.text for row in rows}
+    return [told.get(item, "") for item in catalogue]
 
 
 if __name__ == "__main__":

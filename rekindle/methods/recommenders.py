@@ -1,4 +1,4 @@
-"""Recommender models as artefacts: popularity counts tonight's purchases; ALS carries item factors, never users."""
+"""Recommender models as artefacts: a fitted method with the catalogue it speaks of, and no user."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rekindle.methods.factors import AlsFold, FactorModel
+from rekindle.methods.fitted_files import UnknownMethod, registry_files
+from rekindle.methods.fitted_files import from_files as fitted_from
+from rekindle.methods.interactions import Fitted, Users
+from rekindle.methods.ragged import Ragged, offsets_of
 
-class UnknownMethod(Exception):
-    """The artefact is of a method that this code does not know."""
+POPULARITY = "popularity"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,59 +24,93 @@ class Recommender:
     """A model that can list items.
 
     Attributes:
-        method: "popularity" or "als".
-        items: item ids, row n of `factors` is items[n]; empty for popularity.
-        factors: float32 [items, rank]; None for popularity.
-        params: what it was trained with; ALS needs `regularisation` and `alpha` to fold users in.
+        name: what conf calls it; POPULARITY for what is popular on the night it serves.
+        params: what it was trained with, for people.
+        items: item ids; item n of `fitted` is items[n].
+        fitted: what was learnt; None for POPULARITY, which learns nothing before the night it serves.
+        fades: whether the histories that it is served are faded by the source's half-life, as those it learnt from.
+
+    Raises:
+        ValueError: another number of items than the method was fitted on.
     """
 
-    method: str
-    params: Mapping[str, str | int | float]
+    name: str
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
     items: Sequence[str] = ()
-    factors: NDArray[np.float32] | None = field(default=None)
+    fitted: Fitted | None = None
+    fades: bool = False
 
-    @property
-    def regularisation(self) -> float:
-        """The ridge of folding in; 1 where nothing is folded in."""
-        return float(self.params.get("regularisation", 1.0))
-
-    @property
-    def alpha(self) -> float:
-        """The confidence a unit of strength adds; 0 where nothing is folded in."""
-        return float(self.params.get("alpha", 0.0))
-
-    def on(self, catalogue: Sequence[str]) -> NDArray[np.float32]:
-        """The item factors in another catalogue's order; zeros for items the model does not know."""
-        if self.factors is None:
-            return np.zeros((len(catalogue), 1), dtype=np.float32)
-        place = {item: n for n, item in enumerate(self.items)}
-        result = np.zeros((len(catalogue), self.factors.shape[1]), dtype=np.float32)
-        for n, item in enumerate(catalogue):
-            if item in place:
-                result[n] = self.factors[place[item]]
-        return result
+    def __post_init__(self) -> None:
+        if self.fitted is not None and self.fitted.n_items != len(self.items):
+            raise ValueError(f"recommender {self.name}: {self.fitted.n_items} items fitted, {len(self.items)} named")
 
     def to_files(self) -> dict[str, bytes]:
-        """The artefact: JSON and, for ALS, one array without objects."""
-        files = {"model.json": json.dumps({"method": self.method, **self.params}, sort_keys=True).encode()}
-        if self.factors is not None:
-            packed = io.BytesIO()
-            np.save(packed, self.factors, allow_pickle=False)
-            files |= {"items.json": json.dumps(list(self.items)).encode(), "item_factors.npy": packed.getvalue()}
-        return files
+        """The method's own files, the catalogue, and how it is served.
+
+        Raises:
+            KeepsUsers: users are in the artefact; it may be compared, not stored.
+        """
+        served = {"name": self.name, "params": dict(self.params), "fades": self.fades}
+        files = {"recommender.json": json.dumps(served, sort_keys=True).encode()}
+        if self.fitted is None:
+            return files
+        return files | registry_files(self.fitted) | {"items.json": json.dumps(list(self.items)).encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Recommender:
         """The model that `to_files` wrote.
 
         Raises:
-            UnknownMethod: the artefact is of another method.
+            UnknownMethod: the artefact is of a method that this code does not know.
         """
-        params = json.loads(files["model.json"])
-        method = params.pop("method")
-        if method == "popularity":
-            return cls(method, params)
-        if method != "als":
-            raise UnknownMethod(f"a recommender of method {method!r}; expected als or popularity")
-        factors = np.load(io.BytesIO(files["item_factors.npy"]), allow_pickle=False)
-        return cls(method, params, json.loads(files["items.json"]), factors)
+        if "recommender.json" not in files:
+            return _first_form(files)
+        served = json.loads(files["recommender.json"])
+        if "items.json" not in files:
+            return cls(served["name"], served["params"])
+        return cls(
+            served["name"], served["params"], json.loads(files["items.json"]), fitted_from(files), served["fades"]
+        )
+
+    def place_in(self, catalogue: Sequence[str]) -> NDArray[np.int64]:
+        """The index in `items` of each item of a catalogue, −1 for one that the model does not know."""
+        own = {item: n for n, item in enumerate(self.items)}
+        return np.array([own.get(item, -1) for item in catalogue], dtype=np.int64)
+
+    def scores(self, users: Users, place: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[users, len(place)] for users whose histories are on the catalogue of `place` (`place_in` of it).
+
+        −inf for what the model does not know. Rounded to float32, so that a method's own rounding beside other users
+        does not show (their order may differ only where two scores agree to seven digits).
+        """
+        found = np.full((len(users), len(place)), -np.inf)
+        if self.fitted is not None:
+            known = np.flatnonzero(place >= 0)
+            found[:, known] = self.fitted.scores(relabelled(users, place)).astype(np.float32)[:, place[known]]
+        return found
+
+
+def _first_form(files: Mapping[str, bytes]) -> Recommender:
+    """What was stored while there were two methods: a champion of then goes on serving until another beats it."""
+    params = json.loads(files["model.json"])
+    method = params.pop("method")
+    if method == POPULARITY:
+        return Recommender(POPULARITY, params)
+    if method != "als" or "item_factors.npy" not in files:
+        raise UnknownMethod(f"a recommender of method {method!r}; train anew (retrain)")
+    factors = np.load(io.BytesIO(files["item_factors.npy"]), allow_pickle=False)
+    fitted = FactorModel(factors, AlsFold(float(params["regularisation"]), float(params["alpha"])))
+    return Recommender(method, params, json.loads(files["items.json"]), fitted, fades=True)
+
+
+def relabelled(users: Users, place: NDArray[np.int64]) -> Users:
+    """The same users with item n called place[n], and without the items whose place is −1.
+
+    Places of known items ascend, as both catalogues are sorted; so histories stay in order.
+    """
+    rows, new = users.histories, place[users.histories.items]
+    kept = new >= 0
+    lengths = np.bincount(rows.rows()[kept], minlength=len(rows)).astype(np.int64)
+    values = None if rows.values is None else rows.values[kept]
+    past = None if users.past is None else users.past.of(slice(None), kept)
+    return Users(users.index, Ragged(offsets_of(lengths), new[kept], values), past)

@@ -23,7 +23,7 @@ from rekindle.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
-SERVED = ("recommendations", "at_risk_users", "user_profiles", "retention_metrics")
+SERVED = ("recommendations", "item_similarities", "at_risk_users", "user_profiles", "retention_metrics")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,10 @@ def shop() -> Iterator[Shop]:
     change(conf / "sources/simulated_shop.yaml", first_night=FIRST)
     source = yaml.safe_load((conf / "sources/simulated_shop.yaml").read_text())
     source["churn"] |= {"horizon_days": 10, "history_days": 14, "cutoff_step_days": 4, "training_cutoffs": 3}
-    source["recommend"] |= {"rank": 8, "iterations": 4}
+    methods = source["recommend"]["methods"]
+    methods["als"] |= {"rank": 8, "iterations": 4}
+    methods["two_stages"] |= {"rounds": 20, "candidates": 20}
+    methods["two_stages"]["sources"][-1] |= {"rank": 8, "iterations": 4}
     (conf / "sources/simulated_shop.yaml").write_text(yaml.safe_dump(source))
     cluster = yaml.safe_load((conf / "environments/local.yaml").read_text())
     cluster["name"] = "processes"
@@ -174,7 +177,7 @@ def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: p
     arguments = ["--source", "simulated_shop", "--date", str(served.business_date), "--run", served.run_id]
     for job, tables in (
         ("ingest/clean_events", ("events", "duplicates", "quarantine")),
-        ("recommend/recommend_items", ("recommendations",)),
+        ("recommend/recommend_items", ("recommendations", "item_similarities")),
         ("churn/score_churn", ("at_risk_users",)),
     ):
         done = shop.command("bin/spark-submit", f"jobs/{job}.py", *arguments, "--env", "processes")

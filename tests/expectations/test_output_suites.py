@@ -10,6 +10,7 @@ from expectations import (
     at_risk_users,
     excluded_users,
     item_features,
+    item_similarities,
     recommendations,
     retention_metrics,
     user_features,
@@ -21,6 +22,7 @@ from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -67,6 +69,24 @@ def test_every_user_has_one_whole_list(broken: Broken, frame: Frame) -> None:
     assert found(*anna, *listed(BERT, (1, "j"), (2, "j"))) == {"has_no_item_twice": "1 of 2"}
     stranger = found(*anna, *listed(BERT, (1, "j"), (2, "i")), *listed(CLEO, (1, "j"), (2, "i")))
     assert stranger == {"row_count": "3", "has_profile": "1 of 3"}
+
+
+def test_neighbours_are_known_items_nearest_first(broken: Broken, frame: Frame) -> None:
+    items = frame(ITEM_FEATURES, *[{"item_id": i} for i in "ijk"])
+
+    def found(*rows: tuple[str, int, str, float], day: date = DAY) -> dict[str, str]:
+        names = ("item_id", "rank", "similar_item_id", "similarity")
+        told = [dict(zip(names, row, strict=True)) | {"business_date": day} for row in rows]
+        similarities = item_similarities.with_known(frame(ITEM_SIMILARITIES, *told), items)
+        return broken(item_similarities.suite(DAY), similarities)
+
+    assert found(("i", 1, "j", 0.9), ("i", 2, "k", 0.2), ("j", 1, "i", 0.9)) == {}
+    assert found() == {}, "users who share nothing are no fault"
+    assert found(("i", 1, "x", 0.9), ("x", 1, "i", 0.9)) == {"item_known": "2 of 2"}
+    assert found(("i", 1, "i", 0.9)) == {"not_itself": "1 of 1"}
+    assert found(("i", 1, "j", 0.2), ("i", 2, "k", 0.9)) == {"nearest_first": "2 of 2"}
+    assert found(("i", 1, "j", 0.9), ("i", 3, "k", 0.2)) == {"nearest_first": "1 of 2"}
+    assert found(("i", 1, "j", 0.9), day=date(2026, 4, 29)) == {"of_this_night": "1 of 1"}
 
 
 BUSINESS = settings.load("simulated_shop").business

@@ -17,6 +17,7 @@ from schemas.at_risk_users import AT_RISK_USERS
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -76,6 +77,10 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(RECOMMENDATIONS, user_key=user, rank=rank, item_id=item)
             for user, items in ((BUYER, ITEMS), (VISITOR, ITEMS[::-1]))
             for rank, item in enumerate(items, 1)
+        ],
+        ITEM_SIMILARITIES: [
+            neutral(ITEM_SIMILARITIES, item_id=item, rank=1, similar_item_id=other)
+            for item, other in (ITEMS, ITEMS[::-1])
         ],
         AT_RISK_USERS: [
             neutral(
