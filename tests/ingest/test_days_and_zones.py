@@ -36,8 +36,8 @@ held_out_of_window_share: 1.0
 churn:
   {{horizon_days: 21, gap_days: 0, eligibility_days: 45, history_days: 30, cutoff_step_days: 7, training_cutoffs: 5}}
 recommend:
-  {{event_weights: {{view: 1}}, half_life_days: 30, judge_days: 7, popularity_days: 28, catalogue_days: 60, rank: 8,
-   iterations: 5, regularisation: 0.05, alpha: 2.0}}
+  {{event_weights: {{view: 1}}, half_life_days: 30, judge_days: 7, popularity_days: 28, catalogue_days: 60,
+   methods: {{near: {{method: item_neighbours, neighbours: 50, weighting: cosine}}}}}}
 files:
   offset:
     table: events

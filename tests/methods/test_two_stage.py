@@ -15,9 +15,10 @@ from rekindle.methods.implicit_als import ImplicitAls
 from rekindle.methods.interactions import Interactions, Method, Users, lists
 from rekindle.methods.judging import compare, judge_method
 from rekindle.methods.neighbours import ItemNeighbours
+from rekindle.methods.pair_features import HALF_LIVES
 from rekindle.methods.ragged import Ragged
 from rekindle.methods.splits import Events, Split, at_instant
-from rekindle.methods.two_stage import HALF_LIVES, Facts, FirstStage, FittedTwoStage, TwoStage, parted
+from rekindle.methods.two_stage import Facts, FirstStage, FittedTwoStage, TwoStage, parted
 
 SOURCES: Sequence[Method] = (
     Popularity(28, 60),
