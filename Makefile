@@ -116,6 +116,12 @@ bench: ## the benchmarks, side by side with their references, as ratios
 	@bin/setup dev
 	@$(PY) bench/run.py
 	@$(PY) bench/ingest.py --lines 1000000
+	@$(PY) bench/als.py
+
+.PHONY: bench-als
+bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 10 million pairs and 500,000 users (40 minutes)
+	@bin/setup dev
+	@$(PY) bench/als.py --whole
 
 .PHONY: bench-ingest
 bench-ingest: SIZES ?= 1000000,3000000,10000000

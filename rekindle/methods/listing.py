@@ -45,6 +45,10 @@ class Tastes:
     def __len__(self) -> int:
         return len(self.plain)
 
+    def of(self, model: Recommender) -> Users:
+        """As the model is served them."""
+        return self.faded if model.fades else self.plain
+
     def between(self, start: int, stop: int) -> Tastes:
         """Users start (in) to stop (out)."""
         parts = (self.faded, self.plain, self.bought, self.blocked)
@@ -94,7 +98,7 @@ def scores_of(
     """
     if model.name == POPULARITY:
         return np.tile(np.where(popularity > 0, popularity, -np.inf), (len(tastes), 1))
-    return model.scores(tastes.faded if model.fades else tastes.plain, place)
+    return model.scores(tastes.of(model), place)
 
 
 def ranked(prepared: Prepared, users: DataFrame, k: int, models: Mapping[str, Recommender]) -> DataFrame:
@@ -122,10 +126,12 @@ def ranker(carried: HasValue[Any], k: int) -> Callable[[Iterable[pa.RecordBatch]
                 keys = batch.column("user_key").slice(start, len(some))
                 start += len(some)
                 for name, (model, place) in models.items():
-                    scores = scores_of(model, some, place, popularity)
-                    scores[:, ~eligible] = -np.inf
-                    scores[some.blocked.rows(), some.blocked.items] = -np.inf
-                    items = best(scores, k)
+                    if model.name == POPULARITY:
+                        scores = scores_of(model, some, place, np.where(eligible, popularity, 0.0))
+                        scores[some.blocked.rows(), some.blocked.items] = -np.inf
+                        items = best(scores, k)
+                    else:
+                        items = model.best(some.of(model), place, k, some.blocked, eligible)
                     row, rank = np.nonzero(items >= 0)
                     yield pa.RecordBatch.from_arrays(
                         [

@@ -10,7 +10,7 @@ import pytest
 
 from rekindle.methods.factors import AlsFold, FactorModel
 from rekindle.methods.fitted_files import KeepsUsers, UnknownMethod
-from rekindle.methods.interactions import Interactions, Past, Users
+from rekindle.methods.interactions import Interactions, Past, Users, best
 from rekindle.methods.neighbours import UserNeighbours
 from rekindle.methods.ragged import Ragged
 from rekindle.methods.recommenders import Recommender, relabelled
@@ -58,6 +58,25 @@ def test_scores_follow_the_nights_catalogue_and_nothing_is_said_of_new_items() -
     strengths = Users(np.array([-1]), Ragged.from_lists([[0, 2]], [[1.0, 3.0]]))
     assert found[0, [0, 2]].tolist() == ALS.scores(strengths, np.arange(3))[0, [0, 2]].tolist()
     assert found[0, [0, 2]].tolist() != alone[0, [0, 2]].tolist(), "strengths count"
+
+
+def test_the_best_by_factors_are_the_highest_scores_of_what_may_be_offered() -> None:
+    made = np.random.default_rng(5)
+    factors = made.normal(size=(60, 4)).astype(np.float32)
+    factors[7] = 0  # an item without a strength in training
+    model = Recommender("als", {}, [f"i{n:02}" for n in range(60)], FactorModel(factors, AlsFold(0.1, 2.0)), fades=True)
+    tonight = [*(f"i{n:02}" for n in range(5, 60)), "new", "newer"]
+    place, eligible = model.place_in(tonight), made.random(57) < 0.7
+    served = users(*([int(i) for i in made.choice(57, n, replace=False)] for n in (0, 1, 3, 40)), [55, 56])
+    blocked = Ragged.from_lists([[3], [1, 2, 50], [], list(range(57)), []])
+    scores = model.scores(served, place)
+    scores[:, ~eligible] = -np.inf
+    scores[blocked.rows(), blocked.items] = -np.inf
+    found = model.best(served, place, 50, blocked, eligible)
+    assert found.tolist() == best(scores, 50).tolist()
+    assert (found[0] == -1).all(), "no history"
+    assert (found[3] == -1).all(), "everything is blocked"
+    assert (found[1] >= 0).sum() == (np.isfinite(scores[1])).sum()
 
 
 def test_a_history_keeps_its_days_when_items_change_their_names() -> None:
