@@ -91,7 +91,7 @@ migrate: ## applies additive contract changes to the warehouse and the lake
 .PHONY: test
 test: ## sets up what it needs and runs the whole suite
 	@bin/setup dev
-	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long" -n 2 --dist loadscope
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: ## the slow proofs

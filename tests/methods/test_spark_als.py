@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,8 @@ SETTINGS = {
     "iterations": 4,
     "seed": 7,
 }
+ROOT = Path(__file__).resolve().parent.parent.parent
+FEW = SETTINGS | {"iterations": 2}  # a half-step costs a Spark job or two, of about a second each
 Rows = list[tuple[int, int, float]]
 
 
@@ -70,17 +76,36 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_partitions_order_and_the_way_of_the_factors_change_no_bit(spark: Any) -> None:
     rows = shop()
-    on_driver = spark_als.fit_item_factors(frame_of(spark, rows), **SETTINGS)
+    on_driver = spark_als.fit_item_factors(frame_of(spark, rows), **FEW)
     assert np.abs(on_driver).max() > 0.3
-    one = spark_als.fit_item_factors(frame_of(spark, rows), partitions=1, driver_entries=0, **SETTINGS)
+    one = spark_als.fit_item_factors(frame_of(spark, rows), partitions=1, driver_entries=0, **FEW)
     np.testing.assert_array_equal(one, on_driver)
     shuffled = [rows[n] for n in np.random.default_rng(3).permutation(len(rows))]
-    three = spark_als.fit_item_factors(frame_of(spark, shuffled), partitions=3, driver_entries=0, **SETTINGS)
+    three = spark_als.fit_item_factors(frame_of(spark, shuffled), partitions=3, driver_entries=0, **FEW)
     np.testing.assert_array_equal(three, on_driver)
-    sent = spark_als.fit_item_factors(
-        frame_of(spark, rows), partitions=3, driver_entries=0, broadcast_bytes=0, **SETTINGS
-    )
+    sent = spark_als.fit_item_factors(frame_of(spark, rows), partitions=3, driver_entries=0, broadcast_bytes=0, **FEW)
     np.testing.assert_array_equal(sent, on_driver)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_two_executors_of_one_gigabyte_make_the_bits_of_one_process(spark: Any, tmp_path: Path) -> None:
+    rows = shop()
+    asked, found = tmp_path / "rows.json", tmp_path / "found.npy"
+    asked.write_text(json.dumps({"rows": rows, "settings": FEW, "block_entries": als_packing.BLOCK_ENTRIES}))
+    job = ["tests/methods/fit_on_cluster.py", "--env", "local", str(asked), str(found)]
+    done = subprocess.run(
+        ["bin/spark-submit", "--master", "local-cluster[2,1,1024]", *job],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SPARK_WORKER_DIR": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    by_broadcast, by_exchange = np.load(found)
+    here = spark_als.fit_item_factors(frame_of(spark, rows), **FEW)
+    np.testing.assert_array_equal(by_broadcast, here)
+    np.testing.assert_array_equal(by_exchange, here)
 
 
 def test_another_seed_is_another_start(spark: Any) -> None:
