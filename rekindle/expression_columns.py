@@ -164,7 +164,9 @@ def build(node: exp.Expr, field: FieldOf, numbers: Numbers) -> Column:
         text, pattern = inner(node.this), node.expression.this
         if isinstance(node, exp.RegexpLike):
             return text.rlike(pattern)
-        return text.like(pattern) if isinstance(node, exp.Like) else text.ilike(pattern)
+        found = text.like(pattern) if isinstance(node, exp.Like) else text.ilike(pattern)
+        # sqlglot keeps NOT in front of LIKE inside the node, unlike that in front of any other comparison.
+        return ~found if node.args.get("negate") else found
     return BINARY[type(node)](inner(node.this), inner(node.expression))
 
 
