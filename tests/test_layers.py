@@ -147,9 +147,9 @@ def test_nothing_reads_a_pickle() -> None:
 
 
 def test_a_session_is_made_in_one_place_and_in_the_tests_fixture() -> None:
-    """And in the program that only loads classes for the JVM's archive, in a driver of its own."""
+    """And in two drivers of their own: what loads classes for the JVM's archive, and a job of the tests."""
     found = {name(p) for p in files(*PACKAGES, "dags", "bin", "tests") for t, _ in called(p) if "getOrCreate" in t}
-    assert found == {"rekindle/cli.py", "rekindle/warm_up.py", "tests/conftest.py"}
+    assert found == {"rekindle/cli.py", "rekindle/warm_up.py", "tests/conftest.py", "tests/methods/fit_on_cluster.py"}
 
 
 def test_nothing_that_is_stored_asks_the_clock() -> None:
