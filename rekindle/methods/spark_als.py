@@ -88,7 +88,7 @@ def fit_item_factors(
         known = given(interactions, n_items)
         try:
             if known.entries <= driver_entries:
-                users, items = collected(known, n_items)
+                users, items = collected(known, n_items, pool)
                 known.frame.unpersist()
                 return _item_factors(users, items, _by_threads(pool), start, equation, pool)
             shop = packed(known, n_items, partitions)
