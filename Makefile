@@ -119,7 +119,7 @@ bench: ## the benchmarks, side by side with their references, as ratios
 	@$(PY) bench/als.py
 
 .PHONY: bench-als
-bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 10 million pairs and 500,000 users (40 minutes)
+bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 11 million pairs and 500,000 users (15 minutes)
 	@bin/setup dev
 	@$(PY) bench/als.py --whole
 

@@ -1,6 +1,6 @@
 """`make bench-als`: implicit ALS and its lists beside Spark ML and the library `implicit`, and how both grow.
 
-Everything is made up: users with a taste of two of 64 kinds, 31 pairs a user. All read the same Parquet file, with one
+Everything is made up: users with a taste of two of 64 kinds, 34 pairs a user. All read the same Parquet file, with one
 rank, one number of iterations and both cores, in one run; only the ratios carry over between machines. Quality stands
 beside every figure: nDCG@10 of an item held out of training, and the loss that ours and Spark ML's both minimise. The
 library's equation has one ridge for everybody, so its λ is ours times the mean length of a history.
@@ -273,7 +273,7 @@ def told(title: str, rows: list[Row], console: Console) -> None:
 def main() -> None:
     """Fit, list, grow; print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--whole", action="store_true", help="also 10 million pairs and 500,000 users (25 minutes)")
+    parser.add_argument("--whole", action="store_true", help="also 11 million pairs and 500,000 users (15 minutes)")
     whole = parser.parse_args().whole
     console = Console(width=150)
     with tempfile.TemporaryDirectory() as name:
