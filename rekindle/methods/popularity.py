@@ -40,26 +40,16 @@ def popularity(
     return total / MICRO
 
 
-def most_popular(score: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Indexes of the at most k items with the highest positive score, best first; ties go to the lower index."""
-    order = np.lexsort((np.arange(len(score)), -score))[:k]
-    return order[score[order] > 0].astype(np.int64)
-
-
 def popularity_frame(
     events: DataFrame, *, item: str, age_days: str, weight: str, window_days: float, half_life_days: float
 ) -> DataFrame:
-    """One row an item with an event younger than the window: `item`'s column, popularity (double), rank (int, from 1).
+    """One row an item that is popular within the window: `item`'s column, popularity (double, above 0).
 
-    Equal to `popularity` on the same events. Ties in popularity are ranked by the item's own order. Only items whose
-    popularity is positive are ranked. All items meet in one partition for ranking: rows are items there, not events.
-    An age below 0 stops the query.
+    Equal to `popularity` on the same events. An age below 0 stops the query.
     """
-    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     # Not a filter on age ≥ 0: the future must stop the query, not vanish.
     recent = events.where(F.col(age_days) < F.lit(float(window_days)))
     summed = recent.groupBy(item).agg(decayed_sum(F.col(weight), F.col(age_days), half_life_days).alias("popularity"))
-    best_first = Window.orderBy(F.col("popularity").desc(), F.col(item).asc())
-    return summed.where("popularity > 0").withColumn("rank", F.row_number().over(best_first))
+    return summed.where("popularity > 0")
