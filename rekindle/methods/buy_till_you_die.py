@@ -4,7 +4,7 @@ A buyer buys at a rate of his own, λ ~ Gamma(r, α), and is lost after each pur
 p ~ Beta(a, b). BG/NBD (Fader, Hardie and Lee 2005) asks after repeat purchases only, so who bought once is alive for
 certain; MBG/NBD (Batislam, Denizel and Filiztekin 2007) asks after the first purchase too; NBD loses nobody. With x
 repeat purchases, the last at t_x, of T units of time since the first, and n = x (BG/NBD) or x + 1 (MBG/NBD), the
-likelihood of one buyer is (their equation 6, in both)
+likelihood of one buyer is (equation 6 of the former; the latter's differs in n alone)
 
     Γ(r+x) αʳ / Γ(r) · { B(a, b+n) / B(a, b) / (α+T)^(r+x)  +  [n > 0] B(a+1, b+n−1) / B(a, b) / (α+t_x)^(r+x) }
 
