@@ -15,9 +15,8 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +69,9 @@ class Shop:
         item = order[kind, np.searchsorted(reach, draw.random(len(user)) * reach[-1])]
         key = np.unique(user * ITEMS + item)
         user, item = np.divmod(key, ITEMS)
-        first = np.searchsorted(user, np.arange(min(TRIED_USERS, n_users)))  # the pairs lie in the order of items,
-        held = np.zeros(len(key), dtype=bool)  # which says nothing of a taste
-        held[first] = True
+        held = np.zeros(len(key), dtype=bool)
+        # A user's first pair is that of the lowest item, which says nothing of his taste.
+        held[np.searchsorted(user, np.arange(min(TRIED_USERS, n_users)))] = True
         kept = ~held
         strength = draw.gamma(2.0, 1.0, len(key)).astype(np.float32) + 0.1
         return cls(user[kept], item[kept], strength[kept], item[held], n_users)
@@ -111,19 +110,13 @@ class Row:
     quality: str = ""
 
 
-@contextmanager
-def clock(found: list[float]) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    found.append(time.perf_counter() - started)
-
-
 def timed(work: Callable[[], Any], times: int) -> tuple[float, Any]:
     """(seconds of the fastest, what the last gave)."""
     seconds: list[float] = []
     for _ in range(times):
-        with clock(seconds):
-            given = work()
+        started = time.perf_counter()
+        given = work()
+        seconds.append(time.perf_counter() - started)
     return min(seconds), given
 
 
