@@ -88,6 +88,10 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
                 f" expected the password in {conf.secrets / f'postgres_{role}'} and a migrated database"
                 f" {conf.database} (`make migrate`)"
             ) from None
+        if conf.embedded and not embedded.running(where.home if isinstance(where, Settings) else home()):
+            raise psycopg.OperationalError(
+                f"{told}; the embedded PostgreSQL is stopped, `make setup` starts it (and so do `make up` and a night)"
+            ) from None
         raise
 
 

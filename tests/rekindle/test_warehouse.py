@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -117,6 +118,18 @@ def test_nobody_else_may_connect(environment: settings.Environment, reader: ware
     assert rights is not None
     assert "{=" not in rights[0], "PUBLIC has no right on the database"
     assert ",=" not in rights[0]
+
+
+def test_who_asks_while_the_embedded_server_is_stopped_is_told_what_starts_it(
+    environment: settings.Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REKINDLE_HOME", str(tmp_path))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = environment.warehouse.model_copy(update={"port": free.getsockname()[1]})
+    asked = environment.model_copy(update={"warehouse": nobody})
+    with pytest.raises(psycopg.OperationalError, match="the embedded PostgreSQL is stopped, `make setup` starts it"):
+        warehouse.connect(asked, "crm_reader")
 
 
 @pytest.mark.parametrize("role", ["owner", "writer", "crm_reader"])
