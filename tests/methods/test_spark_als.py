@@ -89,9 +89,9 @@ def test_partitions_order_and_the_way_of_the_factors_change_no_bit(spark: Any) -
 
 @pytest.mark.usefixtures("small_blocks")
 def test_two_executors_of_one_gigabyte_make_the_bits_of_one_process(spark: Any, tmp_path: Path) -> None:
-    rows = shop()
+    rows, once = shop(), FEW | {"iterations": 1}
     asked, found = tmp_path / "rows.json", tmp_path / "found.npy"
-    asked.write_text(json.dumps({"rows": rows, "settings": FEW, "block_entries": als_packing.BLOCK_ENTRIES}))
+    asked.write_text(json.dumps({"rows": rows, "settings": once, "block_entries": als_packing.BLOCK_ENTRIES}))
     job = ["tests/methods/fit_on_cluster.py", "--env", "local", str(asked), str(found)]
     done = subprocess.run(
         ["bin/spark-submit", "--master", "local-cluster[2,1,1024]", *job],
@@ -103,7 +103,7 @@ def test_two_executors_of_one_gigabyte_make_the_bits_of_one_process(spark: Any, 
     )
     assert done.returncode == 0, done.stderr
     by_broadcast, by_exchange = np.load(found)
-    here = spark_als.fit_item_factors(frame_of(spark, rows), **FEW)
+    here = spark_als.fit_item_factors(frame_of(spark, rows), **once)
     np.testing.assert_array_equal(by_broadcast, here)
     np.testing.assert_array_equal(by_exchange, here)
 
