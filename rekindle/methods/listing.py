@@ -101,6 +101,25 @@ def scores_of(
     return model.scores(tastes.of(model), place)
 
 
+def best_by_scores(
+    model: Recommender,
+    tastes: Tastes,
+    place: NDArray[np.int64],
+    popularity: NDArray[np.float64],
+    eligible: NDArray[np.bool_],
+    k: int,
+) -> NDArray[np.int64]:
+    """As `Recommender.best_by_factors`, of any model: every item is scored, for a block of users at a time."""
+    found, start = np.full((len(tastes), k), -1, dtype=np.int64), 0
+    for some in tastes.blocks(len(eligible)):
+        scores = scores_of(model, some, place, popularity)
+        scores[:, ~eligible] = -np.inf
+        scores[some.blocked.rows(), some.blocked.items] = -np.inf
+        found[start : start + len(some)] = best(scores, k)
+        start += len(some)
+    return found
+
+
 def ranked(prepared: Prepared, users: DataFrame, k: int, models: Mapping[str, Recommender]) -> DataFrame:
     """The k best items of each model for each row of `users` (columns as `Prepared.tastes`), one row each, as RANKED.
 
@@ -121,26 +140,20 @@ def ranker(carried: HasValue[Any], k: int) -> Callable[[Iterable[pa.RecordBatch]
 
         models, eligible, popularity = carried.value
         for batch in batches:
-            start = 0
-            for some in tastes_of(batch).blocks(len(eligible)):
-                keys = batch.column("user_key").slice(start, len(some))
-                start += len(some)
-                for name, (model, place) in models.items():
-                    if model.name == POPULARITY:
-                        scores = scores_of(model, some, place, np.where(eligible, popularity, 0.0))
-                        scores[some.blocked.rows(), some.blocked.items] = -np.inf
-                        items = best(scores, k)
-                    else:
-                        items = model.best(some.of(model), place, k, some.blocked, eligible)
-                    row, rank = np.nonzero(items >= 0)
-                    yield pa.RecordBatch.from_arrays(
-                        [
-                            keys.take(pa.array(row)).cast(pa.string()),
-                            pa.array([name] * len(row), pa.string()),
-                            pa.array(rank + 1, pa.int32()),
-                            pa.array(items[row, rank], pa.int32()),
-                        ],
-                        names=["user_key", "model", "rank", "item"],
-                    )
+            tastes, keys = tastes_of(batch), batch.column("user_key")
+            for name, (model, place) in models.items():
+                items = model.best_by_factors(tastes.of(model), place, k, tastes.blocked, eligible)
+                if items is None:
+                    items = best_by_scores(model, tastes, place, popularity, eligible, k)
+                row, rank = np.nonzero(items >= 0)
+                yield pa.RecordBatch.from_arrays(
+                    [
+                        keys.take(pa.array(row)).cast(pa.string()),
+                        pa.array([name] * len(row), pa.string()),
+                        pa.array(rank + 1, pa.int32()),
+                        pa.array(items[row, rank], pa.int32()),
+                    ],
+                    names=["user_key", "model", "rank", "item"],
+                )
 
     return make

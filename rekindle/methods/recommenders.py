@@ -14,7 +14,7 @@ from rekindle.methods.als import top_k
 from rekindle.methods.factors import AlsFold, FactorModel
 from rekindle.methods.fitted_files import UnknownMethod, registry_files
 from rekindle.methods.fitted_files import from_files as fitted_from
-from rekindle.methods.interactions import Fitted, Users, best
+from rekindle.methods.interactions import Fitted, Users
 from rekindle.methods.ragged import Ragged, offsets_of
 
 POPULARITY = "popularity"
@@ -90,31 +90,19 @@ class Recommender:
             found[:, known] = self.fitted.scores(relabelled(users, place)).astype(np.float32)[:, place[known]]
         return found
 
-    def best(
+    def best_by_factors(
         self, users: Users, place: NDArray[np.int64], k: int, blocked: Ragged, eligible: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[np.int64] | None:
         """int64 [users, k]: the k best items by their number in the catalogue of `place`, best first, without a user's
         `blocked` ones and those that are not `eligible` (bool [len(place)]); −1 where the model speaks of fewer.
 
-        The order of `scores`, but for two that agree to seven digits. Factors without biases are ranked without scoring
-        every item (`als.top_k`).
+        The order of `scores`, but for two that agree to seven digits, without scoring every item (`als.top_k`). None
+        where scores are not inner products alone. What is done once for all users costs as much as many of them: give
+        many.
         """
-        if isinstance(self.fitted, FactorModel) and self.fitted.item_bias is None:
-            return self._best_by_factors(self.fitted, users, place, k, blocked, eligible)
-        scores = self.scores(users, place)
-        scores[:, ~eligible] = -np.inf
-        scores[blocked.rows(), blocked.items] = -np.inf
-        return best(scores, k)
-
-    def _best_by_factors(
-        self,
-        fitted: FactorModel,
-        users: Users,
-        place: NDArray[np.int64],
-        k: int,
-        blocked: Ragged,
-        eligible: NDArray[np.bool_],
-    ) -> NDArray[np.int64]:
+        fitted = self.fitted
+        if not isinstance(fitted, FactorModel) or fitted.item_bias is not None:
+            return None
         factors = np.zeros((len(place), fitted.item_factors.shape[1]), dtype=np.float32)
         factors[place >= 0] = fitted.item_factors[place[place >= 0]]
         mine = fitted.vectors(relabelled(users, place)).astype(np.float32)

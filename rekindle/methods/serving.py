@@ -115,7 +115,7 @@ class Served:
         name = np.array([POPULARITY, NEIGHBOURS, CONTENT, NEWCOMERS, POPULARITY])
         source = np.where(lists.source >= 0, name[lists.source], "new_item").astype("<U20")
         because = np.full(lists.item.shape, -1, dtype=np.int64)
-        own = relabelled(tastes.faded if self.model.fades else tastes.plain, self.place)
+        own = relabelled(tastes.of(self.model), self.place)
         night = np.flatnonzero(self.place >= 0)  # place is a bijection of these onto the model's items that exist yet
         back = np.full(max(len(self.model.items), 1), -1, dtype=np.int64)
         back[self.place[night]] = night

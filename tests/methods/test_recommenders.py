@@ -72,7 +72,8 @@ def test_the_best_by_factors_are_the_highest_scores_of_what_may_be_offered() -> 
     scores = model.scores(served, place)
     scores[:, ~eligible] = -np.inf
     scores[blocked.rows(), blocked.items] = -np.inf
-    found = model.best(served, place, 50, blocked, eligible)
+    found = model.best_by_factors(served, place, 50, blocked, eligible)
+    assert found is not None
     assert found.tolist() == best(scores, 50).tolist()
     assert (found[0] == -1).all(), "no history"
     assert (found[3] == -1).all(), "everything is blocked"

@@ -268,8 +268,8 @@ def test_somebody_without_any_history_gets_what_is_popular_and_nothing_is_listed
 
 def test_trees_of_new_items_learn_nothing_from_what_was_had_and_the_other_way_round() -> None:
     known = split_of(n_users=120).known
-    stage, after = SMALL.first_stage(parted(known, 10.0)[0]), parted(known, 10.0)[1]
-    examples = stage.examples(parted(known, 10.0)[0], after)
+    before, after = parted(known, SMALL.holdout_days)
+    examples = SMALL.first_stage(before).examples(before, after)
     for kind in (False, True):
         other = replace(examples, label=np.where(examples.had == kind, examples.label, 1 - examples.label))
         assert SMALL._learnt(other, int(kind)) == SMALL._learnt(examples, int(kind))
