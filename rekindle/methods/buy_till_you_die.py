@@ -17,17 +17,17 @@ P(alive) is not risk: under BG/NBD everybody who bought once has 1. `none_within
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
+
+from rekindle.methods.likelihood import FARTHEST, most_likely
 
 Array = NDArray[np.float64]
 
-# Parameters are looked for in units of the mean T within exp(±FARTHEST): beyond it the likelihood is flat to double
-# precision, and an optimum there is none.
-FARTHEST = 12.0
 # On its way to a or b without end the search stops somewhere in the flat part, 1e-6 above an NBD; with an optimum that
 # is barely one (5,000 buyers whom nothing takes away, by chance) it gained 0.6.
 LEAST_GAIN = 0.01
@@ -153,20 +153,24 @@ def fit(buyers: Buyers, *, at_once: bool = False) -> Model:
     scaled = Buyers(buyers.repeats, buyers.last / unit, buyers.age / unit, buyers.count)
     # A density over time: in the buyers' own unit every repeat purchase is 1/unit as dense.
     shift = float((buyers.repeats * buyers.count).sum()) * math.log(unit)
-    plain = _best(scaled, STARTS[0][:2], at_once)
-    lossless = Model(float(plain.x[0]), float(plain.x[1]) * unit, None, None, at_once, -float(plain.fun) - shift)
-    found = min((_best(scaled, start, at_once) for start in STARTS), key=lambda one: float(one.fun))
-    name = "MBG/NBD" if at_once else "BG/NBD"
-    at_edge = bool((np.abs(np.log(found.x)) > FARTHEST - 0.01).any())
-    if at_edge or found.fun > plain.fun - LEAST_GAIN:
-        r, alpha, a, b = found.x
+    everybody = float(buyers.count.sum())
+
+    def search(starts: Sequence[Sequence[float]]) -> tuple[Array, float]:
+        return most_likely(lambda at: log_likelihood(scaled, at, at_once), starts, everybody)
+
+    (r, alpha), plain = search([STARTS[0][:2]])
+    lossless = Model(float(r), float(alpha) * unit, None, None, at_once, plain - shift)
+    best, highest = search(STARTS)
+    r, alpha, a, b = (float(one) for one in best)
+    at_edge = bool((np.abs(np.log(best)) > FARTHEST - 0.01).any())
+    if at_edge or highest < plain + LEAST_GAIN:
+        name = "MBG/NBD" if at_once else "BG/NBD"
         reason = (
-            f"{name} has no finite optimum on these {int(buyers.count.sum())} buyers (r {r:.3g}, α {alpha * unit:.3g},"
+            f"{name} has no finite optimum on these {everybody:.0f} buyers (r {r:.3g}, α {alpha * unit:.3g},"
             f" a {a:.3g}, b {b:.3g}): NBD, which loses nobody, stands in"
         )
-        return Model(lossless.r, lossless.alpha, None, None, at_once, lossless.log_likelihood, reason)
-    r, alpha, a, b = (float(one) for one in found.x)
-    return Model(r, alpha * unit, a, b, at_once, -float(found.fun) - shift)
+        return replace(lossless, degraded=reason)
+    return Model(r, alpha * unit, a, b, at_once, highest - shift)
 
 
 def log_likelihood(buyers: Buyers, parameters: Array, at_once: bool) -> tuple[float, Array]:
@@ -205,20 +209,4 @@ def _terms(buyers: Buyers, r: float, alpha: float, a: float, b: float, at_once: 
 
 def _lost(terms: tuple[Array, Array]) -> Array:
     found: Array = special.expit(terms[1] - terms[0])
-    return found
-
-
-def _best(buyers: Buyers, start: tuple[float, ...], at_once: bool) -> optimize.OptimizeResult:
-    """The minimum of −log-likelihood from `start`; `x` are the parameters, looked for by their logarithms."""
-    each = float(buyers.count.sum())
-
-    def minus(logs: Array) -> tuple[float, Array]:
-        parameters = np.exp(logs)
-        value, slope = log_likelihood(buyers, parameters, at_once)
-        return -value / each, -slope * parameters / each
-
-    bounds = [(-FARTHEST, FARTHEST)] * len(start)
-    options = {"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-9}
-    found = optimize.minimize(minus, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    found.x, found.fun = np.exp(found.x), float(found.fun) * each
     return found

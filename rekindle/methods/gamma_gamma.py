@@ -18,7 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
+
+from rekindle.methods.likelihood import most_likely
 
 Array = NDArray[np.float64]
 
@@ -40,7 +42,7 @@ class GammaGamma:
 
         NaN where q is 1 or less and nothing is known of the buyer: the mean of everybody is not finite then.
         """
-        known = np.where(purchases > 0, purchases * np.where(purchases > 0, mean, 0.0), 0.0)
+        known = purchases * np.where(purchases > 0, mean, 0.0)
         below = self.p * purchases + self.q - 1
         found: Array = np.where(below > 0, self.p * (self.v + known) / np.where(below > 0, below, 1.0), np.nan)
         return found
@@ -64,20 +66,9 @@ def fit(purchases: Array, mean: Array) -> GammaGamma:
         raise ValueError(f"gamma-gamma: all {len(mean)} means are {mean[0]:g}; there is no spread to learn")
     unit = float(mean.mean())
     shift = len(mean) * math.log(unit)
-
-    def minus(logs: Array) -> tuple[float, Array]:
-        parameters = np.exp(logs)
-        value, slope = log_likelihood(purchases, mean / unit, parameters)
-        return -value / len(mean), -slope * parameters / len(mean)
-
-    options, bounds = {"ftol": 1e-13, "gtol": 1e-9}, [(-12, 12)] * 3
-    tried = [
-        optimize.minimize(minus, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        for start in STARTS
-    ]
-    best = min(tried, key=lambda one: float(one.fun))
-    p, q, v = (float(one) for one in np.exp(best.x))
-    return GammaGamma(p, q, v * unit, -float(best.fun) * len(mean) - shift)
+    best, highest = most_likely(lambda at: log_likelihood(purchases, mean / unit, at), STARTS, len(mean))
+    p, q, v = (float(one) for one in best)
+    return GammaGamma(p, q, v * unit, highest - shift)
 
 
 def log_likelihood(purchases: Array, mean: Array, parameters: Array) -> tuple[float, Array]:

@@ -80,21 +80,19 @@ def value(
     if draws < 20:
         raise ValueError(f"value: {draws} draws, expected 20 or more for an interval of 90 %")
     ends = np.linspace(0, terms.horizon, STEPS + 1)
-    cumulated = np.stack([model.expected(buyers, float(end)) for end in ends])
     factors = (1 + terms.discount) ** -((ends[1:] + ends[:-1]) / 2)
-    purchases = cumulated[-1]
-    discounted = (np.diff(cumulated, axis=0) * factors[:, None]).sum(axis=0)
-    each = terms.margin * worth.mean(buyers.repeats, mean)
-    ratio = np.where(purchases > 0, discounted / np.where(purchases > 0, purchases, 1.0), 1.0)
-    bounds = np.empty((2, len(buyers)))
-    alive = model.alive(buyers)
+    purchases, discounted, bounds = np.empty(len(buyers)), np.empty(len(buyers)), np.empty((2, len(buyers)))
     for number, start in enumerate(range(0, len(buyers), BLOCK)):
         part = slice(start, start + BLOCK)
         made = np.random.default_rng([seed, number])
         some = Buyers(buyers.repeats[part], buyers.last[part], buyers.age[part], buyers.count[part])
-        drawn = _drawn(made, model, worth, some, mean[part], alive[part], terms.horizon, draws)
-        bounds[:, part] = np.quantile(drawn, LEVELS, axis=0) * terms.margin * ratio[part]
-    return Value(purchases, discounted * each, bounds[0], bounds[1])
+        cumulated = np.stack([model.expected(some, float(end)) for end in ends])
+        total, counted = cumulated[-1], (np.diff(cumulated, axis=0) * factors[:, None]).sum(axis=0)
+        purchases[part], discounted[part] = total, counted
+        ratio = np.where(total > 0, counted / np.where(total > 0, total, 1.0), 1.0)
+        drawn = _drawn(made, model, worth, some, mean[part], terms.horizon, draws)
+        bounds[:, part] = np.quantile(drawn, LEVELS, axis=0) * terms.margin * ratio
+    return Value(purchases, discounted * terms.margin * worth.mean(buyers.repeats, mean), bounds[0], bounds[1])
 
 
 def _drawn(
@@ -103,7 +101,6 @@ def _drawn(
     worth: GammaGamma,
     buyers: Buyers,
     mean: Array,
-    alive: Array,
     horizon: float,
     draws: int,
 ) -> Array:
@@ -114,8 +111,8 @@ def _drawn(
     if model.a is not None and model.b is not None:
         loss = made.beta(model.a, model.b + x + model.at_once, shape)
         many = np.minimum(many, made.geometric(np.maximum(loss, 1e-12), shape))
-        many = np.where(made.random(shape) < alive, many, 0.0)
-    spent = np.where(x > 0, x * np.where(x > 0, mean, 0.0), 0.0)
+        many = np.where(made.random(shape) < model.alive(buyers), many, 0.0)
+    spent = x * np.where(x > 0, mean, 0.0)
     own = made.gamma(worth.q + worth.p * x, 1 / (worth.v + spent), shape)
     found: Array = np.where(many > 0, made.gamma(np.maximum(worth.p * many, 1e-9)) / own, 0.0)
     return found
