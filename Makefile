@@ -83,6 +83,10 @@ why: ## why ITEM=… is, or is not, in the list of USER=… of the served night:
 why: export WHO := $(if $(findstring command,$(origin USER)),$(value USER))
 why: export WHAT := $(value ITEM)
 
+.PHONY: churn-lab
+churn-lab: ## compares definitions of "gone" on SOURCE's own history: a page, and the lines for conf; DATE=
+	@bin/spark-submit jobs/churn/compare_definitions.py --env local --source "$(SOURCE)" $(if $(DATE),--date "$(DATE)")
+
 .PHONY: migrate
 migrate: ## applies additive contract changes to the warehouse and the lake
 	@bin/setup environments
@@ -129,6 +133,10 @@ bench-ingest: SIZES ?= 1000000,3000000,10000000
 bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk); SIZES=, GZIP=1
 	@bin/setup dev
 	@$(PY) bench/ingest.py --lines "$(SIZES)" $(if $(GZIP),--gzip)
+
+.PHONY: bench-churn
+bench-churn: setup ## the served night of the simulated shop against the simulation's own truth: who has really left
+	@$(PY) bench/churn_truth.py
 
 .PHONY: bench-recommenders
 bench-recommenders: ## every way to recommend on public shops, beside popularity; ONLY=, WRITE=1 writes docs/recommenders.md

@@ -28,6 +28,7 @@ MANUAL_JOBS = {
         "jobs/recommend/explain_item.py",
         "jobs/ingest/draft_source.py",
         "jobs/ingest/check_source.py",
+        "jobs/churn/compare_definitions.py",
     ),
 }
 # What a job may read or write besides tables: how its docstring begins to name it.
