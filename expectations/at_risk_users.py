@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from rekindle.quality import Figure, Suite, always, row_count, suite_for
-from rekindle.settings import RiskBands
+from rekindle.settings import DO_NOTHING, RiskBands, WinBack
 from schemas.at_risk_users import AT_RISK_USERS
 
 MOST_REASONS = 3
@@ -21,9 +21,11 @@ def band(bands: RiskBands) -> Column:
     return F.coalesce(*[F.when(p >= cut, F.lit(name)) for name, cut in cuts], F.lit("low"))
 
 
-def suite(bands: RiskBands, horizon_days: int, business_date: date) -> Suite:
+def suite(bands: RiskBands, win_back: WinBack, horizon_days: int, business_date: date) -> Suite:
     """The checks on rows."""
     words = F.col("reasons")
+    value, low, high = (F.col(f"value_at_stake{end}") for end in ("", "_low", "_high"))
+    actions = (*(one.action for one in win_back.actions), DO_NOTHING)
     return suite_for(
         AT_RISK_USERS,
         # A campaign selects by band, a report by probability: they must mean the same users.
@@ -44,6 +46,33 @@ def suite(bands: RiskBands, horizon_days: int, business_date: date) -> Suite:
             "reasons_in_words",
             "users with a reason that is blank",
             ~F.exists(words, lambda reason: F.trim(reason) == ""),
+        ),
+        always(
+            "reasons_associate",
+            "users with a reason that does not say what it goes together with",
+            ~F.exists(words, lambda reason: ~reason.rlike("is associated with|nothing stands out")),
+        ),
+        always(
+            "advice_for_those_at_risk",
+            "users with what lowers a risk that they do not run, or at risk without a word on it",
+            F.col("lowers_risk").isNotNull() == F.col("is_at_risk"),
+        ),
+        always(
+            "value_inside_its_interval",
+            "users whose low value at stake is above the high one, or who have only one of them",
+            F.when(value.isNull(), low.isNull() & high.isNull()).otherwise(F.coalesce(low <= high, F.lit(False))),
+        ),
+        always(
+            "action_of_the_catalogue",
+            f"users with another action than {', '.join(actions)}",
+            F.col("suggested_action").isin(*actions),
+        ),
+        # Whom the shop has just written to is left in peace, whatever the band.
+        always(
+            "nobody_bothered_twice",
+            f"users with an action within {win_back.quiet_days} days of the last contact",
+            F.col("suggested_action") == DO_NOTHING,
+            where=F.col("days_since_contact") < win_back.quiet_days,
         ),
         always(
             "horizon_is_confs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,33 @@ def read(context: Context, table: Table) -> DataFrame:
 def read_if_any(context: Context, table: Table) -> DataFrame | None:
     """The run's own version of a table that not every source has; None where the run has none."""
     return read(context, table) if table.name in context.ledger.tables(context.run_id) else None
+
+
+@dataclass(frozen=True)
+class Past:
+    """A table as an earlier night served it."""
+
+    run_id: str
+    business_date: date
+    frame: DataFrame
+
+
+def last_served(context: Context, table: Table) -> Past | None:
+    """A table of the publication that was served when this night began; None without one that the lake still keeps.
+
+    What was served counts, whatever its date: what users of the table saw last is what they compare with. As in
+    `served_before`, a job that is started again finds what it found.
+    """
+    source, until = context.source.name, context.this_run.published_at
+    for past in context.ledger.history(source):
+        late = until is not None and past.published_at >= until
+        if late or past.status != "served" or past.run_id == context.run_id:
+            continue
+        version = context.ledger.tables(past.run_id).get(table.name)
+        if version is not None and lake.exists(context.spark, source, table, version.snapshot_id):
+            frame = lake.read(context.spark, source, table, version.snapshot_id)
+            return Past(past.run_id, past.business_date, frame)
+    return None
 
 
 def served_before(context: Context, table: Table, nights: int) -> list[tuple[date, DataFrame]]:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from rekindle.methods.comparison import Comparison
 
-__all__ = ["RECORD", "Comparison", "Record", "RegistryError", "digest_of", "load", "record_of", "save"]
+__all__ = ["JUDGED", "RECORD", "Comparison", "Record", "RegistryError", "digest_of", "load", "record_of", "save"]
 
 RECORD = "record.json"
+JUDGED = "judged.json"  # the table of a training, seconds included
 
 
 class RegistryError(Exception):
@@ -68,14 +69,15 @@ def digest_of(files: Mapping[str, bytes]) -> str:
 
 
 def _model_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {k: v for k, v in files.items() if k != RECORD and not k.endswith(".png") and not k.startswith(".")}
+    beside = (RECORD, JUDGED)
+    return {k: v for k, v in files.items() if k not in beside and not k.endswith(".png") and not k.startswith(".")}
 
 
 def save(artefacts: Path, files: Mapping[str, bytes]) -> str:
     """Store the files under their digest and return it; an artefact that is already there and whole stays.
 
-    Record and pictures are kept beside the model and are no part of its digest: the same model judged twice is one
-    model, with what was last found of it. An artefact whose content no longer fits its digest is replaced.
+    Record, table and pictures are kept beside the model and are no part of its digest: the same model judged twice is
+    one model, with what was last found of it. An artefact whose content no longer fits its digest is replaced.
     """
     digest = digest_of(_model_files(files))
     target = artefacts / digest

@@ -18,6 +18,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
+from rekindle.churn_conf import BASELINE, Offer, every_method
+from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
 from rekindle.recommender_conf import Declared
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
@@ -41,7 +43,11 @@ Days = Annotated[int, Field(ge=1)]
 
 
 class Churn(Strict):
-    """Churned at t := no purchase in (t+gap, t+gap+horizon]; who is eligible; the sliding training cut-offs."""
+    """Churned at t := no purchase in (t+gap, t+gap+horizon]; who is eligible; the sliding training cut-offs.
+
+    `methods` are compared in every training, and those that offer may serve. `search_trials`: how many settings of each
+    method that can be searched are tried when training was asked for (0: none).
+    """
 
     horizon_days: Days
     gap_days: Annotated[int, Field(ge=0)]
@@ -49,6 +55,15 @@ class Churn(Strict):
     history_days: Days
     cutoff_step_days: Days
     training_cutoffs: Days
+    methods: Annotated[dict[Name, ChurnMethod], Field(min_length=1, default_factory=every_method)]
+    search_trials: Annotated[int, Field(ge=0)] = 20
+    offer: Offer = Offer(cost=1.0, saves=0.1, margin=0.25)
+
+    @model_validator(mode="after")
+    def _baseline_apart(self) -> Churn:
+        if BASELINE in self.methods:
+            raise ValueError(f"methods: {BASELINE} is the baseline of every training; name yours otherwise")
+        return self
 
 
 class Recommend(Strict):
@@ -70,6 +85,38 @@ class Recommend(Strict):
     shown_nights: Annotated[int, Field(ge=0)] = 7
 
 
+class Action(Strict):
+    """What the shop can do for a user: for users of these bands from this value at stake on."""
+
+    action: Name
+    bands: tuple[Literal["low", "medium", "high", "critical"], ...]
+    least_value: Annotated[float, Field(ge=0)] = 0.0
+
+
+DO_NOTHING = "do_nothing"
+
+
+class WinBack(Strict):
+    """The catalogue of actions, and over what time a user's value is counted.
+
+    The first action that fits a user is suggested, "do_nothing" where none does and for whom the shop contacted less
+    than `quiet_days` ago. Value is what a user is expected to bring in the `value_days` to come; money that comes a
+    year later counts 1 / (1 + `yearly_discount`).
+    """
+
+    value_days: Days = 365
+    yearly_discount: Annotated[float, Field(ge=0)] = 0.1
+    quiet_days: Annotated[int, Field(ge=0)] = 14
+    actions: tuple[Action, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> WinBack:
+        names = [one.action for one in self.actions]
+        if len(set(names)) < len(names) or DO_NOTHING in names:
+            raise ValueError(f"actions {names}: each once, and {DO_NOTHING} not at all (it stands where none fits)")
+        return self
+
+
 class Source(Ingest):
     """One shop's log format and the numbers that depend on the shop.
 
@@ -85,6 +132,7 @@ class Source(Ingest):
     severities: dict[str, Literal["critical", "warning"]] = Field(default_factory=dict)
     not_customers: NotCustomers = NotCustomers()
     churn: Churn
+    win_back: WinBack = WinBack()
     recommend: Recommend
 
     @property
@@ -108,18 +156,31 @@ class RiskBands(Strict):
         return self
 
 
+class Drift(Strict):
+    """From where on the night tells an alarm: PSI of a feature or of the score between the cut-off whose outcomes are
+    known and tonight, and calibration on that cut-off before it is used (ECE; mean said less share seen, either way).
+    """
+
+    psi: Annotated[float, Field(gt=0)]
+    ece: Annotated[float, Field(gt=0, lt=1)]
+    in_the_large: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Business(Strict):
     """The numbers that the business, not a programmer, changes.
 
     `coverage_margin`: the share by which a model that takes over may show fewer of the shop's items than the champion.
+    `band_flip_limit`: the share of users that it may move into another risk band than the champion's.
     """
 
     list_length: Annotated[int, Field(ge=1, le=100)]
     risk_bands: RiskBands
+    drift: Drift
     kept_runs: Annotated[int, Field(ge=2)]
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
     coverage_margin: Annotated[float, Field(ge=0, le=1)]
+    band_flip_limit: Annotated[float, Field(gt=0, le=1)]
     seed: int
 
 

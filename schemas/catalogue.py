@@ -3,6 +3,8 @@
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.campaign_targets import CAMPAIGN_TARGETS
 from schemas.campaigns import CAMPAIGNS
+from schemas.churn_changes import CHURN_CHANGES
+from schemas.churn_health import CHURN_HEALTH
 from schemas.coupons import COUPONS
 from schemas.day_profiles import DAY_PROFILES
 from schemas.duplicates import DUPLICATES
@@ -19,7 +21,10 @@ from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.users import USERS
 
-SERVED = (RECOMMENDATIONS, ITEM_SIMILARITIES, AT_RISK_USERS, USER_PROFILES, RETENTION_METRICS)
+SERVED = (
+    *(RECOMMENDATIONS, ITEM_SIMILARITIES, USER_PROFILES, RETENTION_METRICS),
+    *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
+)
 # What a source may tell beside events; a source without such files has no such table.
 REFERENCE = (ITEMS, USERS, CAMPAIGNS, CAMPAIGN_TARGETS, COUPONS, ITEM_MEASURES)
 LAKE = (EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES, USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS, *SERVED)

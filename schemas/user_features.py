@@ -24,7 +24,15 @@ USER_FEATURES = Table(
         Column("orders_14d", "double", "Orders in the last 14 days.", "orders", minimum=0),
         Column("orders_30d", "double", "Orders in the last 30 days.", "orders", minimum=0),
         Column("orders_60d", "double", "Orders in the last 60 days.", "orders", minimum=0),
+        Column("orders_90d", "double", "Orders in the last 90 days.", "orders", minimum=0),
         Column("spend_30d", "double", "Money spent in the last 30 days, net of returns.", "shop currency"),
+        Column("spend_90d", "double", "Money spent in the last 90 days, net of returns.", "shop currency"),
+        Column(
+            "spend_trend",
+            "double",
+            "Money spent in the last 30 days less that of the 30 days before, net of returns.",
+            "shop currency",
+        ),
         Column(
             "order_value_mean",
             "double",
@@ -53,6 +61,80 @@ USER_FEATURES = Table(
             nullable=True,
             minimum=0,
         ),
+        Column(
+            "interval_deviation_days",
+            "double",
+            "Standard deviation of the days between purchase days; null below three of them.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "interval_longest_days",
+            "double",
+            "Longest time between two purchase days that follow each other; null below two.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "recency_to_longest",
+            "double",
+            "Recency over the longest interval: above 1 the user was never silent for so long; null below two"
+            " purchase days.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "repeat_purchase_days",
+            "double",
+            "Days with a purchase after the first of them (x of a buy-till-you-die model); null for users who"
+            " never bought.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "repeat_span_days",
+            "double",
+            "Days from the first purchase day to the last (t_x); null for users who never bought.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "customer_age_days",
+            "double",
+            "Days from the first purchase day to `as_of` (T); null for users who never bought.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "purchase_value_mean",
+            "double",
+            "Money of a purchase day on average, net of returns; null for users who never bought.",
+            "shop currency",
+            nullable=True,
+        ),
+        Column(
+            "expected_purchases",
+            "double",
+            "Purchase days expected in the outcome window by a buy-till-you-die model fitted as of `as_of`; null"
+            " for users who never bought, and for all while nobody has bought twice.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "no_purchase_probability",
+            "double",
+            "Probability of no purchase in the outcome window by the same model; null for users who never bought,"
+            " and for all while nobody has bought twice.",
+            nullable=True,
+            minimum=0,
+            maximum=1,
+        ),
         Column("active_days_7d", "double", "Days with any action in the last 7.", "days", minimum=0, maximum=7),
         Column("active_days_30d", "double", "Days with any action in the last 30.", "days", minimum=0, maximum=30),
         Column("active_days_90d", "double", "Days with any action in the last 90.", "days", minimum=0, maximum=90),
@@ -65,6 +147,7 @@ USER_FEATURES = Table(
             maximum=15,
         ),
         Column("views_30d", "double", "Item views in the last 30 days.", "events", minimum=0),
+        Column("views_trend", "double", "Item views of the last 30 days less those of the 30 days before.", "events"),
         Column("carts_30d", "double", "Items put into the cart in the last 30 days.", "events", minimum=0),
         Column("favourites_30d", "double", "Items marked as favourite in the last 30 days.", "events", minimum=0),
         Column("searches_30d", "double", "Searches in the last 30 days.", "events", minimum=0),
@@ -76,7 +159,24 @@ USER_FEATURES = Table(
             minimum=0,
             maximum=1,
         ),
+        Column(
+            "sessions_30d",
+            "double",
+            "Visits in the last 30 days; null for users whose actions name none.",
+            "visits",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "session_actions_30d",
+            "double",
+            "Actions in a visit on average, last 30 days; null without a visit in them.",
+            "events",
+            nullable=True,
+            minimum=0,
+        ),
         Column("categories_30d", "double", "Distinct categories touched in the last 30 days.", "categories", minimum=0),
+        Column("categories_ever", "double", "Distinct categories touched ever.", "categories", minimum=0),
         Column("items_bought", "double", "Distinct items ever bought.", "items", minimum=0),
         Column("returns_60d", "double", "Return lines in the last 60 days.", "lines", minimum=0),
         Column(
@@ -85,6 +185,23 @@ USER_FEATURES = Table(
             "Return lines over purchase lines, ever; null for users who never bought.",
             nullable=True,
             minimum=0,
+        ),
+        Column(
+            "return_value_share",
+            "double",
+            "Money of returns over money of purchases, ever; null for users who spent nothing.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "discount_mean_90d",
+            "double",
+            "How far below the highest price paid for the item until then the user bought, mean of the purchase"
+            " lines of the last 90 days; null without a priced one.",
+            "share of that price",
+            nullable=True,
+            minimum=0,
+            maximum=1,
         ),
         Column(
             "stars_mean",
@@ -104,6 +221,7 @@ USER_FEATURES = Table(
             minimum=1,
             maximum=5,
         ),
+        Column("reviews_90d", "double", "Reviews and ratings given in the last 90 days.", "events", minimum=0),
         Column("weekend_share", "double", "Share of the user's actions on Saturday or Sunday.", minimum=0, maximum=1),
         Column(
             "evening_share",
@@ -112,8 +230,37 @@ USER_FEATURES = Table(
             minimum=0,
             maximum=1,
         ),
+        Column(
+            "night_share",
+            "double",
+            "Share of the user's actions from midnight to 6:00, shop time.",
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "morning_share",
+            "double",
+            "Share of the user's actions from 6:00 to noon, shop time.",
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "days_since_contact",
+            "double",
+            "Days from the last contact by the shop to `as_of`; null for users never contacted. No model looks at"
+            " it: whom the shop contacts is its own choice.",
+            "days",
+            nullable=True,
+            minimum=0,
+        ),
     ),
 )
 
-# What a churn model may look at: every column that is not the key.
-MODEL_INPUTS = tuple(c.name for c in USER_FEATURES.columns if c.name not in USER_FEATURES.key)
+# What a churn model may look at: every column that is neither the key nor the shop's own doing.
+MODEL_INPUTS = tuple(c.name for c in USER_FEATURES.columns if c.name not in (*USER_FEATURES.key, "days_since_contact"))
+
+# What grows as the log behind it grows older, whatever users do: its drift is told and alarms nobody.
+AGEING = (
+    *("tenure_days", "customer_age_days", "repeat_span_days", "repeat_purchase_days", "frequency", "monetary"),
+    *("items_bought", "categories_ever", "interval_longest_days", "interval_deviation_days", "purchase_interval_days"),
+)

@@ -17,6 +17,7 @@ from rekindle import night
 from rekindle.cli import Context, main
 from rekindle.methods import cutoffs
 from rekindle.methods.not_customers import not_customers
+from rekindle.methods.user_features import MONEY, distinct, is_type, order_key, user_features
 from rekindle.settings import Source
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
@@ -24,136 +25,6 @@ from schemas.item_features import ITEM_FEATURES
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
-
-DAY_SECONDS = 86_400
-# Sums of money are exact decimals, so that the order in which rows meet changes no digit.
-MONEY = "decimal(28,4)"
-
-
-def is_type(*kinds: str) -> Column:
-    """Whether the event is of one of these types."""
-    return F.col("event_type").isin(*kinds)
-
-
-def amount() -> Column:
-    """Money of the event: positive for a purchase, negative for a return, zero otherwise."""
-    value = F.col("quantity").cast(MONEY) * F.col("unit_price").cast(MONEY)
-    return F.when(is_type("purchase"), value).when(is_type("return"), -value).otherwise(F.lit(0).cast(MONEY))
-
-
-def order_key() -> Column:
-    """The order; a purchase without one is an order of its own."""
-    return F.coalesce("order_id", "event_id")
-
-
-def distinct(value: Column, condition: Column) -> Column:
-    """How many distinct values there are where the condition holds; a group's own set is small."""
-    return F.size(F.collect_set(F.when(condition, value)))
-
-
-def user_days(events: DataFrame, zone: str) -> DataFrame:
-    """One row per user and local day with any action: what every cut-off's features are summed from.
-
-    The log is read once, however many cut-offs there are; a user's day is a few hundred bytes.
-    """
-    bought, starred = is_type("purchase"), F.col("stars").isNotNull()
-    counts = {"views": "view", "carts": "cart", "favourites": "favourite", "searches": "search", "returns": "return"}
-    return events.groupBy("user_key", "event_date").agg(
-        F.count(F.lit(1)).alias("events"),
-        F.count_if(F.hour(F.from_utc_timestamp("event_ts", zone)) >= 18).alias("evening_events"),
-        F.min("event_ts").alias("first_ts"),
-        F.max("event_ts").alias("last_ts"),
-        F.max(F.when(bought, F.col("event_ts"))).alias("purchase_ts"),
-        F.count_if(bought).alias("purchases"),
-        *[F.count_if(is_type(kind)).alias(name) for name, kind in counts.items()],
-        F.sum(amount()).alias("net"),
-        F.sum(F.when(bought, amount())).alias("gross"),
-        F.count_if(starred).alias("starred"),
-        F.sum(F.col("stars").cast(MONEY)).alias("stars"),
-        F.max(F.when(starred, F.struct("event_ts", "event_id", "stars"))).alias("last_stars"),
-        F.collect_set(F.when(bought, order_key())).alias("orders"),
-        F.collect_set(F.when(bought, F.col("item_id"))).alias("bought_items"),
-        F.collect_set(F.when(is_type("cart"), F.col("item_id"))).alias("carted_items"),
-        F.collect_set("category").alias("categories"),
-    )
-
-
-def user_features(events: DataFrame, as_ofs: Sequence[date], zone: str) -> DataFrame:
-    """One row per `as_of` and user seen before it; the meaning of each column is in its contract."""
-    end = F.to_utc_timestamp(F.col("as_of").cast("timestamp"), zone).cast("double")
-    aged = (
-        user_days(events, zone)
-        .withColumn("as_of", F.explode(F.array(*[F.lit(day) for day in as_ofs])))
-        .where("event_date < as_of")
-        .withColumns({"days_ago": F.date_diff("as_of", "event_date"), "is_purchase_day": F.col("purchases") > 0})
-    )
-
-    def within(last: int) -> Column:
-        return F.col("days_ago") <= last
-
-    def days(condition: Column) -> Column:
-        return F.count_if(condition).cast("double")
-
-    def total(column: str, condition: Column | None = None) -> Column:
-        chosen = F.col(column) if condition is None else F.when(condition, F.col(column))
-        return F.coalesce(F.sum(chosen), F.lit(0)).cast("double")
-
-    def union(column: str, condition: Column | None = None) -> Column:
-        chosen = F.col(column) if condition is None else F.when(condition, F.col(column))
-        return F.array_distinct(F.flatten(F.collect_list(chosen)))
-
-    def size(array: Column) -> Column:
-        return F.size(array).cast("double")
-
-    bought = F.col("is_purchase_day")
-    summed = aged.groupBy("as_of", "user_key").agg(
-        F.max("last_ts").cast("double").alias("last_s"),
-        F.max("purchase_ts").cast("double").alias("purchase_s"),
-        F.min("first_ts").cast("double").alias("first_s"),
-        size(union("orders")).alias("frequency"),
-        total("net").alias("monetary"),
-        total("gross").alias("gross"),
-        size(union("orders", within(14))).alias("orders_14d"),
-        size(union("orders", within(30))).alias("orders_30d"),
-        size(union("orders", within(60))).alias("orders_60d"),
-        total("net", within(30)).alias("spend_30d"),
-        days(bought).alias("purchase_days"),
-        F.max(F.when(bought, F.col("days_ago"))).alias("first_purchase_days_ago"),
-        F.min(F.when(bought, F.col("days_ago"))).alias("last_purchase_days_ago"),
-        days(within(7)).alias("active_days_7d"),
-        days(within(15)).alias("active_days_15d"),
-        days(within(30)).alias("active_days_30d"),
-        days(within(90)).alias("active_days_90d"),
-        *[total(name, within(30)).alias(f"{name}_30d") for name in ("views", "carts", "favourites", "searches")],
-        union("carted_items", within(30)).alias("carted"),
-        union("bought_items", within(30)).alias("bought"),
-        size(union("categories", within(30))).alias("categories_30d"),
-        size(union("bought_items")).alias("items_bought"),
-        total("returns", within(60)).alias("returns_60d"),
-        total("returns").alias("return_lines"),
-        total("purchases").alias("purchase_lines"),
-        F.try_divide(total("stars"), total("starred")).alias("stars_mean"),
-        F.max("last_stars")["stars"].alias("stars_last"),
-        total("events", F.weekday("event_date") >= 5).alias("weekend_events"),
-        total("evening_events").alias("evening_events"),
-        total("events").alias("all_events"),
-    )
-    interval = (F.col("first_purchase_days_ago") - F.col("last_purchase_days_ago")) / (F.col("purchase_days") - 1)
-    return summed.withColumns(
-        {
-            "days_since_activity": (end - F.col("last_s")) / DAY_SECONDS,
-            "recency_days": (end - F.col("purchase_s")) / DAY_SECONDS,
-            "tenure_days": (end - F.col("first_s")) / DAY_SECONDS,
-            "order_value_mean": F.try_divide("gross", "frequency"),
-            "orders_trend": F.lit(2.0) * F.col("orders_30d") - F.col("orders_60d"),
-            "purchase_interval_days": F.when(F.col("purchase_days") >= 2, interval),
-            "activity_trend": F.lit(2.0) * F.col("active_days_15d") - F.col("active_days_30d"),
-            "cart_abandonment_30d": F.try_divide(size(F.array_except("carted", "bought")), size(F.col("carted"))),
-            "return_rate": F.try_divide("return_lines", "purchase_lines"),
-            "weekend_share": F.col("weekend_events") / F.col("all_events"),
-            "evening_share": F.col("evening_events") / F.col("all_events"),
-        }
-    ).withColumn("recency_to_interval", F.try_divide("recency_days", "purchase_interval_days"))
 
 
 def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[str]) -> DataFrame:
@@ -354,10 +225,14 @@ def run(context: Context) -> None:
     source, settings = context.source, context.settings
     as_of = settings.as_of(context.business_date)
     events = night.read(context, EVENTS).persist()
-    as_ofs = [as_of]
+    churn = source.churn
+    # The newest cut-off whose outcomes are known is looked at every night: probabilities are calibrated on it.
+    as_ofs = {as_of, as_of - timedelta(days=churn.gap_days + churn.horizon_days)}
     if context.this_run.plan["train"]:
-        as_ofs += past_cutoffs(context, as_of)
-    night.store(context, USER_FEATURES, user_features(events, as_ofs, source.time_zone))
+        as_ofs |= set(past_cutoffs(context, as_of))
+    days = sorted(as_ofs, reverse=True)
+    features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
+    night.store(context, USER_FEATURES, features)
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
     night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
     night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
@@ -365,7 +240,7 @@ def run(context: Context) -> None:
     profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source)
     night.store(context, USER_PROFILES, profiles)
     night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
-    context.detail["as_ofs"] = [day.isoformat() for day in as_ofs]
+    context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))
 

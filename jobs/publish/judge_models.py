@@ -93,10 +93,29 @@ def narrower(name: str, against: Comparison, margin: float) -> str | None:
     )
 
 
+def unsteady(name: str, against: Comparison, limit: float) -> str | None:
+    """Why the candidate would move too many users into another risk band at once; None if not, or none is told."""
+    if against.flip_rate is None or against.flip_rate <= limit:
+        return None
+    return (
+        f"{figures(name, against)}: it would put {against.flip_rate:.1%} of the users into another risk band than"
+        f" {against.other_name}, at most {limit:.0%} may be (band_flip_limit); make rollback-model installs it all the"
+        f" same; {STAYS}"
+    )
+
+
 def fault_of(
-    digest: str, record: Record, standing: str, baselines: Sequence[tuple[str, Record]], trials: int, margin: float
+    record: Record,
+    standing: str,
+    baselines: Sequence[tuple[str, Record]],
+    trials: int,
+    margin: float,
+    flip_limit: float,
 ) -> str | None:
-    """Why this candidate may not take over; None if it may. The champion's judgement is told before a baseline's."""
+    """Why this candidate may not take over; None if it may. The champion's judgement is told before a baseline's.
+
+    Scores without a model (`score:…`) that it was compared with are told and decide nothing.
+    """
     found = {c.other: c for c in record.comparisons}
     if standing not in found:
         return f"{record.name} was not compared with the champion; {STAYS}"
@@ -104,6 +123,11 @@ def fault_of(
         if other not in found:
             return f"{record.name} was not compared with the {name}; {STAYS}"
         fault = unproven(record.name, found[other], trials)
+        if fault:
+            return fault
+    # A recommender's flips are of first items, which are meant to change; a baseline's bands were nobody's plan.
+    if record.kind == "churn" and found[standing].other_name not in {r.name for _, r in baselines}:
+        fault = unsteady(record.name, found[standing], flip_limit)
         if fault:
             return fault
     return narrower(record.name, found[standing], margin)
@@ -114,6 +138,7 @@ def decide(
     offered: Sequence[tuple[str, Record]],
     *,
     coverage_margin: float,
+    band_flip_limit: float,
     withdrawn: Collection[str] = (),
     untrained: str = "",
 ) -> Decision | None:
@@ -122,8 +147,10 @@ def decide(
     Without a champion the baseline is the first one (of several: by name). Then the best candidate may take over that
     is shown to be better, on the same later days, than the champion and than every baseline offered: at least
     FEWEST_JUDGED rows, and a paired interval above zero, widened for the number of candidates. It must not list more
-    than `coverage_margin` (a share) fewer items than the champion. What was not compared, and what an operator rolled
-    back (`withdrawn`), does not take over. The order of offers changes nothing; of equals the first by name takes over.
+    than `coverage_margin` (a share) fewer items than the champion, nor put more than `band_flip_limit` (a share) of the
+    users into another risk band than a champion that is no baseline. What was not compared, and what an operator
+    rolled back (`withdrawn`), does not take over. The order of offers changes nothing; of equals the first by name
+    takes over.
     `untrained` says why there is no candidate, where there is none.
     """
     ordered = sorted(offered, key=lambda one: (one[1].name, one[0]))
@@ -138,7 +165,7 @@ def decide(
     heard = [(d, r) for d, r in candidates if d not in withdrawn]
     against = {d: next((c for c in r.comparisons if c.other == standing), None) for d, r in heard}
     trials = sum(c is not None for c in against.values())
-    faults = {d: fault_of(d, r, standing, baselines, trials, coverage_margin) for d, r in heard}
+    faults = {d: fault_of(r, standing, baselines, trials, coverage_margin, band_flip_limit) for d, r in heard}
 
     def rank(one: tuple[str, Record]) -> tuple[float, float]:
         told = against[one[0]]
@@ -231,6 +258,7 @@ def conclude(context: Context, kind: ModelKind) -> Decision:
             standing.digest if standing else None,
             offered,
             coverage_margin=context.settings.business.coverage_margin,
+            band_flip_limit=context.settings.business.band_flip_limit,
             withdrawn={m.digest for m in ledger.models(source, kind) if m.status == "withdrawn"},
             untrained=str(training[-1].detail.get("not_trained", "")) if training else "",
         )

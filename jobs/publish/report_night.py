@@ -1,6 +1,6 @@
 """Say what came out of the night: a summary for the terminal and one HTML page.
 
-Reads   ops, recommendations, at_risk_users (as staged in the warehouse)
+Reads   ops, the registry, recommendations, at_risk_users, churn_changes, churn_health (as staged in the warehouse)
 Writes  reports/<source>/<date>-<run>/summary.txt, night.html
 
 People are shown by the first digits of their pseudonyms: a report lies in more places than the CRM's tables.
@@ -8,6 +8,9 @@ People are shown by the first digits of their pseudonyms: a report lies in more 
 
 from __future__ import annotations
 
+import base64
+import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from psycopg.rows import dict_row
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from rekindle import registry, warehouse
@@ -29,6 +32,43 @@ STATUS_WORDS = {
     "stored_older": "stored, not served: a newer night is",
     "open": "not published",
 }
+
+
+PICTURES = (
+    ("roc.png", "ROC curves of the offered models and what knowing nothing gives"),
+    ("precision_recall.png", "Precision against recall of the offered models"),
+    ("reliability.png", "Probability said against share that left, in ten bins of equal size"),
+    ("gain.png", "Share of all leavers found among the users with the highest scores"),
+    ("confusion_matrix.png", "Said and happened at the threshold from which a contact pays"),
+    ("importance.png", "Inputs that weigh most in the champion"),
+)
+
+
+@dataclass(frozen=True)
+class ChurnNight:
+    """What is shown of who may leave.
+
+    Attributes:
+        bands: users, mean probability and money by band, highest first.
+        actions, changes: counts.
+        watched: calibration, base rates and score drift; and features by drift, the largest first.
+        table: every method of the champion's training on all judged users, best first; `groups` the champion's.
+        pictures: (title, PNG in base64).
+    """
+
+    bands: list[dict[str, Any]]
+    actions: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
+    watched: list[dict[str, Any]]
+    table: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    threshold: dict[str, Any]
+    pictures: list[tuple[str, str]]
+
+    @property
+    def alarms(self) -> list[dict[str, Any]]:
+        """Figures past their limit."""
+        return [one for one in self.watched if one["is_alarm"]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +89,7 @@ class Night:
     at_risk: list[dict[str, Any]]
     recommendations: list[dict[str, Any]]
     look: list[tuple[str, str]]
+    churn: ChurnNight | None = None
 
     @property
     def seconds(self) -> float:
@@ -87,7 +128,13 @@ def model_rows(context: Context) -> list[dict[str, Any]]:
             registry.record_of(artefacts, m.digest)
             for m in context.ledger.models(context.source.name, kind, context.run_id)
         ]
-        trained = [asdict(c) | {"candidate": r.name} for r in records for c in r.comparisons]
+        # Beside the plain scores only what serves is told: five candidates by four scores fill a screen.
+        trained = [
+            asdict(c) | {"candidate": r.name}
+            for r in records
+            for c in r.comparisons
+            if r.name == record.name or not c.other.startswith("score:")
+        ]
         rows.append(
             {
                 "kind": kind,
@@ -101,6 +148,55 @@ def model_rows(context: Context) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def churn_night(context: Context) -> ChurnNight | None:
+    """Who may leave, from the warehouse and the champion's artefact; None where the night has no champion."""
+    champion = context.ledger.run_champions(context.run_id).get("churn")
+    if champion is None:
+        return None
+    folder = context.settings.environment.lake.artefacts / champion.digest
+    judged = json.loads((folder / registry.JUDGED).read_bytes()) if (folder / registry.JUDGED).exists() else {}
+    rows = judged.get("methods", [])
+    everybody = [one for one in rows if one["group"] == "all" and "roc_auc" in one]
+    return ChurnNight(
+        bands=asked(
+            context,
+            "SELECT risk_band, count(*) AS users, avg(churn_probability) AS probability, sum(value_at_stake) AS value,"
+            " avg((is_at_risk)::int) AS at_risk FROM serve.at_risk_users WHERE run_id = %(run)s GROUP BY 1 ORDER BY 3"
+            " DESC",
+        ),
+        actions=asked(
+            context,
+            "SELECT suggested_action, count(*) AS users, sum(value_at_stake) AS value FROM serve.at_risk_users"
+            " WHERE run_id = %(run)s GROUP BY 1 ORDER BY 3 DESC NULLS LAST, 1",
+        ),
+        changes=asked(
+            context,
+            "SELECT change, cause, coalesce(band_before, '–') AS band_before, coalesce(band_after, '–') AS band_after,"
+            " count(*) AS users FROM serve.churn_changes WHERE run_id = %(run)s GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC,"
+            " 1, 2, 3, 4",
+        ),
+        watched=asked(
+            context,
+            "SELECT kind, name, value, alarm_above, is_alarm, known_as_of FROM serve.churn_health"
+            " WHERE run_id = %(run)s ORDER BY is_alarm DESC, kind, abs(value) DESC, name",
+        ),
+        table=sorted(everybody, key=lambda one: (-one["roc_auc"], one["method"])),
+        groups=[one for one in rows if one["method"] == champion.method and "roc_auc" in one],
+        threshold=judged.get("threshold", {}),
+        pictures=[
+            (title, base64.b64encode((folder / name).read_bytes()).decode())
+            for name, title in PICTURES
+            if (folder / name).exists()
+        ],
+    )
+
+
+def asked(context: Context, statement: str) -> list[dict[str, Any]]:
+    """All rows of a query about the run; its groups are few."""
+    with warehouse.connect(context.settings.environment, "writer") as connection:
+        return connection.cursor(row_factory=dict_row).execute(statement, {"run": context.run_id}).fetchall()
 
 
 def sample(context: Context, statement: str) -> list[dict[str, Any]]:
@@ -143,9 +239,11 @@ def collect(context: Context, folder: Path) -> Night:
         stages=last_attempts(ledger.stages(run_id)),
         at_risk=sample(
             context,
-            "SELECT left(user_key, 8) AS user, churn_probability, risk_band, reasons, round(recency_days::numeric) AS"
-            " recency_days, frequency, monetary FROM serve.at_risk_users WHERE run_id = %(run)s AND is_at_risk"
-            " ORDER BY monetary DESC, user_key LIMIT %(n)s",
+            "SELECT left(user_key, 8) AS user, churn_probability, risk_band, reasons, lowers_risk, value_at_stake,"
+            " value_at_stake_low, value_at_stake_high, expected_days_to_purchase, suggested_action,"
+            " round(recency_days::numeric) AS recency_days, frequency FROM serve.at_risk_users"
+            " WHERE run_id = %(run)s AND is_at_risk"
+            " ORDER BY churn_probability * value_at_stake DESC NULLS LAST, user_key LIMIT %(n)s",
         ),
         recommendations=sample(
             context,
@@ -155,6 +253,7 @@ def collect(context: Context, folder: Path) -> Night:
             " ORDER BY rank",
         ),
         look=look_at(context, folder),
+        churn=churn_night(context),
     )
 
 
@@ -206,10 +305,12 @@ def summary(night: Night) -> str:
         times.add_row(name, f"{seconds:.1f}", f"{start:.1f}" if start else "")
     times.add_row("all", f"{night.seconds:.1f}", f"{sum(s for _, _, s in night.stages):.1f}")
     console.print(times)
-    risk = grid("user", "probability#", "band", "money#", "why", title="At risk, most valuable first")
+    if night.churn:
+        console.print(churn_summary(night.churn))
+    risk = grid("user", "probability#", "at stake#", "action", "why", title="At risk, most to lose first")
     for r in night.at_risk:
-        probability, money = f"{r['churn_probability']:.2f}", f"{r['monetary']:,.0f}"
-        risk.add_row(r["user"], probability, r["risk_band"], money, "; ".join(r["reasons"]))
+        probability, stake = f"{r['churn_probability']:.2f}", number(r["value_at_stake"])
+        risk.add_row(r["user"], probability, stake, r["suggested_action"], "; ".join(r["reasons"]))
     console.print(risk)
     items = grid("user", "rank#", "item", "price#", "why", title="Recommendations of one user")
     for r in night.recommendations:
@@ -221,6 +322,29 @@ def summary(night: Night) -> str:
         console.print(f"  {what:22}{where}", soft_wrap=True)
     written = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in written.splitlines()) + "\n"
+
+
+def churn_summary(churn: ChurnNight) -> Group:
+    """Bands, what changed and whether the probabilities can be believed, for a terminal."""
+    bands = grid("band", "users#", "mean probability#", "value at stake#", title="Who may leave")
+    for b in churn.bands:
+        bands.add_row(b["risk_band"], f"{b['users']:,}", f"{b['probability']:.2f}", number(b["value"]))
+    told = [f"{c['users']:,} {c['change']} by {c['cause']}" for c in by_cause(churn.changes)]
+    lines = [f"[bold]Since the publication before[/]: {', '.join(told) or 'nothing to compare with, or no change'}"]
+    lines += [
+        f"[bold]Alarm[/]: {one['kind']} {one['name']} is {one['value']:.3f}, limit {one['alarm_above']:g}"
+        for one in churn.alarms
+    ]
+    return Group(bands, *lines, "")
+
+
+def by_cause(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Changes counted by kind and cause, most first."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for one in changes:
+        counted[one["change"], one["cause"]] += one["users"]
+    ordered = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [{"change": change, "cause": cause, "users": users} for (change, cause), users in ordered]
 
 
 def page(night: Night) -> str:

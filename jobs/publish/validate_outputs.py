@@ -1,6 +1,6 @@
 """Check everything the night made of its events; only then may it be staged for the CRM.
 
-Reads   events, tables (the night's eight outputs, TABLES below)
+Reads   events, tables (the night's ten outputs, TABLES below)
 Writes  ops.checks, ops.run_tables (accepted), the lake's main
 """
 
@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 
 from expectations import (
     at_risk_users,
+    churn_changes,
+    churn_health,
     excluded_users,
     item_features,
     item_similarities,
@@ -27,6 +29,8 @@ from rekindle.cli import Context, main
 from rekindle.methods.churn_labels import eligible
 from rekindle.settings import Business, Source
 from schemas.at_risk_users import AT_RISK_USERS
+from schemas.churn_changes import CHURN_CHANGES
+from schemas.churn_health import CHURN_HEALTH
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
@@ -38,7 +42,8 @@ from schemas.user_profiles import USER_PROFILES
 
 TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, AT_RISK_USERS),
+    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES),
+    *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
 )
 
 
@@ -83,7 +88,7 @@ def batches(
         ),
         quality.Batch(recommendations.suite_by_user(users, length), recommendations.by_user(lists, profiles), None),
         whole(
-            at_risk_users.suite(business.risk_bands, source.churn.horizon_days, business_date),
+            at_risk_users.suite(business.risk_bands, source.win_back, source.churn.horizon_days, business_date),
             frames[AT_RISK_USERS.name],
         ),
         quality.Batch(
@@ -91,11 +96,21 @@ def batches(
             at_risk_users.by_user(frames[AT_RISK_USERS.name], eligible(tonight, source.churn.eligibility_days)),
             None,
         ),
+        whole(churn_changes.suite(business_date), frames[CHURN_CHANGES.name]),
+        quality.Batch(
+            churn_changes.suite_by_user(),
+            churn_changes.by_user(frames[CHURN_CHANGES.name], frames[AT_RISK_USERS.name]),
+            None,
+        ),
+        whole(
+            churn_health.suite(business_date, source.churn.gap_days + source.churn.horizon_days),
+            frames[CHURN_HEALTH.name],
+        ),
     ]
 
 
 def run(context: Context) -> None:
-    """Evaluate, and let the eight tables pass or refuse the night."""
+    """Evaluate, and let the ten tables pass or refuse the night."""
     versions = context.ledger.tables(context.run_id)
     frames = {t.name: night.read(context, t) for t in (EVENTS, *TABLES)}
     rows = {name: version.fingerprint.rows for name, version in versions.items()}

@@ -9,7 +9,7 @@ depends on the seed and not on the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,17 +74,40 @@ def paired_auc_difference(
 ) -> Interval:
     """Interval of ROC-AUC(left) − ROC-AUC(right) of two score vectors over the same rows. Above 0: left is better.
 
-    Both scores are sorted once; a draw costs one weighted pass over each.
-
     Raises:
-        ValueError: unequal lengths, NaN scores, labels other than 0 and 1, or fewer than 10 rows of either class.
+        ValueError: as `auc_draws`, or unequal lengths.
     """
     if not len(label) == len(left) == len(right):
         raise ValueError(
             f"paired bootstrap: {len(label)} labels, {len(left)} left and {len(right)} right scores; expected equal"
         )
-    _check(len(label), draws, confidence)
+    found = auc_draws(label, {"left": left, "right": right}, seed=seed, draws=draws)
+    return auc_difference(found["left"], found["right"], confidence)
+
+
+@dataclass(frozen=True)
+class AucDraws:
+    """ROC-AUC of one score vector: on all rows, and in each draw, float64 [draws], NaN where a class was not drawn."""
+
+    point: float
+    drawn: NDArray[np.float64]
+
+
+def auc_draws(
+    label: NDArray[np.bool_], scores: Mapping[str, NDArray[np.float64]], *, seed: int, draws: int = 1000
+) -> dict[str, AucDraws]:
+    """ROC-AUC of several score vectors over the same rows, in the same draws, by name: any two of them are paired.
+
+    Each score is sorted once; a draw costs one weighted pass over each.
+
+    Raises:
+        ValueError: unequal lengths, NaN scores, labels other than 0 and 1, or fewer than 10 rows of either class.
+    """
     truth = np.asarray(label)
+    _check(len(truth), draws, 0.95)
+    wrong = {name: len(score) for name, score in scores.items() if len(score) != len(truth)}
+    if wrong:
+        raise ValueError(f"paired bootstrap: {len(truth)} labels and scores of {wrong} rows; expected equal numbers")
     if not np.isin(truth, (0, 1)).all():
         raise ValueError("paired bootstrap: labels other than 0 and 1 found")
     truth = truth.astype(bool)
@@ -95,13 +118,20 @@ def paired_auc_difference(
             f"paired bootstrap: {positives} positives of {len(truth)} rows, "
             f"expected at least {LEAST_OF_A_CLASS} of either class; judge on a longer period"
         )
-    first, second = _SortedScores(truth, left), _SortedScores(truth, right)
-    found: list[NDArray[np.float64]] = []
+    ordered = {name: _SortedScores(truth, score) for name, score in scores.items()}
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in scores}
     for weights in _poisson_blocks(len(truth), draws, seed):
-        difference = first.auc(weights) - second.auc(weights)
-        found.append(difference[np.isfinite(difference)])
+        for name, one in ordered.items():
+            found[name].append(one.auc(weights))
     ones = np.ones((1, len(truth)))
-    return _interval(float(first.auc(ones)[0] - second.auc(ones)[0]), np.concatenate(found), confidence)
+    return {name: AucDraws(float(one.auc(ones)[0]), np.concatenate(found[name])) for name, one in ordered.items()}
+
+
+def auc_difference(left: AucDraws, right: AucDraws, confidence: float = 0.95) -> Interval:
+    """Interval of left − right, both from one call of `auc_draws`. Above 0: left is better."""
+    _check(1, len(left.drawn), confidence)
+    difference = left.drawn - right.drawn
+    return _interval(left.point - right.point, difference[np.isfinite(difference)], confidence)
 
 
 class _SortedScores:

@@ -1,23 +1,20 @@
 """From a model's raw margin to a probability, fitted on rows that the model has not seen.
 
-Two calibrators: Platt's logistic (two numbers, fits few rows) and isotonic (any rising curve, needs many). Both give
-the same probability in numpy and as a Spark expression, always strictly inside (0, 1).
+Two calibrators: Platt's logistic (two numbers, fits few rows) and isotonic (any rising curve, needs many); either may
+be moved to a base rate that is known of later days. Probabilities are always strictly inside (0, 1).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column
-
 NEAREST = 1e-9  # no probability is nearer to 0 or 1: a sigmoid in float64 would reach 1.0 at a margin of 37
 ISOTONIC_NEEDS = 1000  # rows of each class; below, isotonic overfits (Niculescu-Mizil and Caruana 2005)
+FARTHEST_SHIFT = 42.0  # log-odds: from 1e-9 to 1 − 1e-9, so any base rate between is reached
 MOST_STEPS = 100  # Newton on two convex parameters ends in about ten
 
 
@@ -32,16 +29,6 @@ class Logistic:
         """Probabilities, float64, same shape, strictly inside (0, 1). Raises ValueError on NaN."""
         line = self.slope * _finite(margin) + self.intercept
         return np.clip(_sigmoid(line), NEAREST, 1 - NEAREST)
-
-    def apply_column(self, margin: Column) -> Column:
-        """The same as a Spark expression, equal to 1e-12; a null or NaN margin gives null."""
-        from pyspark.sql import functions as F
-
-        line = margin.cast("double") * F.lit(self.slope) + F.lit(self.intercept)
-        rare = F.exp(-F.abs(line))  # never overflows
-        said = F.when(line >= 0, F.lit(1.0) / (F.lit(1.0) + rare)).otherwise(rare / (F.lit(1.0) + rare))
-        inside = F.greatest(F.lit(NEAREST), F.least(F.lit(1 - NEAREST), said))
-        return F.when(margin.isNotNull() & ~F.isnan(margin.cast("double")), inside)
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives an equal calibrator back."""
@@ -78,21 +65,6 @@ class Isotonic:
         said: NDArray[np.float64] = np.minimum(y[at] + (inside - x[at]) * slope[at], y[-1])
         return said
 
-    def apply_column(self, margin: Column) -> Column:
-        """The same as a Spark expression of built-in functions, equal to 1e-12; a null or NaN margin gives null.
-
-        Costs one comparison a knot a row; a fit on 100,000 rows had 210.
-        """
-        from pyspark.sql import functions as F
-
-        x, y, slope = self._knots()
-        xs, ys, slopes = (F.array(*[F.lit(float(value)) for value in values]) for values in (x, y, slope))
-        value = margin.cast("double")
-        inside = F.greatest(F.lit(float(x[0])), F.least(F.lit(float(x[-1])), value))
-        at = F.size(F.filter(xs, lambda knot: knot <= inside))  # counted from 1, as element_at counts
-        line = F.element_at(ys, at) + (inside - F.element_at(xs, at)) * F.element_at(slopes, at)
-        return F.when(margin.isNotNull() & ~F.isnan(value), F.least(line, F.lit(float(y[-1]))))
-
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives an equal calibrator back."""
         content = {"kind": "isotonic", "margins": self.margins, "probabilities": self.probabilities}
@@ -103,7 +75,47 @@ class Isotonic:
         return x, y, np.append(np.diff(y) / np.diff(x), 0.0)
 
 
-Calibrator = Logistic | Isotonic
+@dataclass(frozen=True)
+class Shifted:
+    """Another calibrator's log-odds plus `shift`: what it says, moved to another base rate (see `tracking`)."""
+
+    calibrator: Logistic | Isotonic
+    shift: float
+
+    def apply(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities, float64, same shape, strictly inside (0, 1). Raises ValueError on NaN."""
+        return np.clip(_sigmoid(_logit(self.calibrator.apply(margin)) + self.shift), NEAREST, 1 - NEAREST)
+
+    def to_json(self) -> str:
+        """One line of JSON; `from_json` gives an equal calibrator back."""
+        content = {"kind": "shifted", "shift": self.shift, "calibrator": json.loads(self.calibrator.to_json())}
+        return json.dumps(content, sort_keys=True)
+
+
+Calibrator = Logistic | Isotonic | Shifted
+
+
+def tracking(calibrator: Logistic | Isotonic, margin: NDArray[np.float64], base_rate: float) -> Shifted:
+    """The calibrator moved so that its mean over these margins is the base rate, by bisection.
+
+    For margins whose outcomes nobody knows yet, with the base rate of the latest cut-off whose outcomes are known: a
+    model's scores drift as the log behind them grows older (every count "ever" grows), the share that leaves much
+    less. On Online Retail, eight weekly cut-offs, mean said less share seen was −0.034 to −0.101 calibrated on the
+    latest known outcomes alone and +0.003 to −0.059 with this; the Brier score fell each time.
+
+    Raises:
+        ValueError: no margin, NaN, or a base rate not strictly between 0 and 1.
+    """
+    if not len(margin) or not 0 < base_rate < 1:
+        raise ValueError(
+            f"tracking: {len(margin)} margins, base rate {base_rate}; expected some, strictly within 0 to 1"
+        )
+    line = _logit(calibrator.apply(margin))
+    low, high = -FARTHEST_SHIFT, FARTHEST_SHIFT
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _sigmoid(line + middle).mean() < base_rate else (low, middle)
+    return Shifted(calibrator, (low + high) / 2)
 
 
 def from_json(text: str) -> Calibrator:
@@ -114,12 +126,21 @@ def from_json(text: str) -> Calibrator:
     """
     content = json.loads(text)
     kind = content.get("kind") if isinstance(content, dict) else None
-    wanted = {"logistic": {"slope", "intercept"}, "isotonic": {"margins", "probabilities"}}
+    wanted = {
+        "logistic": {"slope", "intercept"},
+        "isotonic": {"margins", "probabilities"},
+        "shifted": {"shift", "calibrator"},
+    }
     if kind not in wanted:
-        raise ValueError(f"calibrator: kind is {kind!r}, expected logistic or isotonic")
+        raise ValueError(f"calibrator: kind is {kind!r}, expected {', '.join(wanted)}")
     keys = set(content) - {"kind"}
     if keys != wanted[kind]:
         raise ValueError(f"calibrator: keys {sorted(keys)} found, expected {sorted(wanted[kind])}")
+    if kind == "shifted":
+        moved = from_json(json.dumps(content["calibrator"]))
+        if isinstance(moved, Shifted):
+            raise ValueError("calibrator: shifted twice, expected logistic or isotonic inside")
+        return Shifted(moved, float(content["shift"]))
     if kind == "logistic":
         return Logistic(float(content["slope"]), float(content["intercept"]))
     return Isotonic(
@@ -163,7 +184,7 @@ def fit_isotonic(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Iso
     return Isotonic(tuple(knots), tuple(heights))
 
 
-def choose(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Calibrator:
+def choose(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Logistic | Isotonic:
     """Isotonic with at least 1,000 rows of each class, else logistic; each fitted on these rows.
 
     Raises:
@@ -232,6 +253,11 @@ def _smoothed(truth: NDArray[np.float64], fitted: NDArray[np.float64]) -> NDArra
     negatives = len(fitted) - positives
     target: NDArray[np.float64] = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     return target
+
+
+def _logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    odds: NDArray[np.float64] = np.log(probability) - np.log1p(-probability)
+    return odds
 
 
 def _sigmoid(line: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,46 +1,101 @@
 """Churn models as they are stored and as they score: a raw margin, a calibrator, and why.
 
-Three kinds are compared. Recency alone, a logistic curve, is the baseline that needs no training to speak of. Boosted
-trees by `xgboost.spark` are what serves: the booster travels as its own UBJ bytes and gives exact contributions.
-Spark ML's GBT stands beside them as challenger and is not stored: it has no exact contributions.
+Each kind is a frozen dataclass that keeps what it knows in JSON and XGBoost's own UBJ, never pickle, and gives exact
+contributions in the unit of its margin. How they are fitted is in `churn_fitting` and `churn_trees`; what has no exact
+contributions, or would keep people (nearest neighbours), is only compared there and has no place here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rekindle.methods import calibration
 from rekindle.methods.calibration import Calibrator
-from rekindle.methods.xgboost_scoring import feature_matrix, load_booster, margins
+from rekindle.methods.churn_inputs import Scaling, finite_matrix
+from rekindle.methods.churn_trees import TreeParams, fit_trees_here
+from rekindle.methods.xgboost_scoring import contributions, load_booster, margins
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import Column, DataFrame
+
+__all__ = [
+    "BOOSTER", "LINEAR", "MODEL", "TREES", "ChurnModel", "ChurnModelError", "LinearModel", "RecencyModel",
+    "SurvivalModel", "TreeModel", "TreeParams", "fit_trees_here", "from_files",
+]  # fmt: skip
 
 MODEL, BOOSTER = "model.json", "booster.ubj"
-# A worker more for every so many examples: a small shop's model is then the same on a laptop and on a cluster.
-EXAMPLES_PER_WORKER = 50_000
+LINEAR, TREES = ("logistic", "linear_svm"), ("xgboost", "random_forest")
 
 
 class ChurnModelError(Exception):
     """The files are no churn model; the message says what was found."""
 
 
+class ChurnModel(Protocol):
+    """What scores users: the higher the margin, the likelier to leave; `calibrator` makes it a probability.
+
+    A frozen dataclass, so that `dataclasses.replace(model, calibrator=…)` gives the same model calibrated anew.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def method(self) -> str:
+        """The kind of model."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The inputs, in the order of `contributions`' columns."""
+
+    @property
+    def calibrator(self) -> Calibrator:
+        """From margin to probability."""
+
+    @property
+    def horizon_days(self) -> int:
+        """Length of the outcome window."""
+
+    @property
+    def gap_days(self) -> int:
+        """Days between the cut-off and the outcome window."""
+
+    def margins(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Raw scores float64 [rows]; the frame needs every feature, null is missing.
+
+        Raises:
+            ValueError: a feature is no column of the frame, or holds infinite values.
+        """
+
+    def contributions(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """What each feature adds to the margin, float64 [rows, features], in the margin's unit.
+
+        A row and a bias that is the same for all rows add up to the margin. Raises as `margins`.
+        """
+
+    def files(self) -> dict[str, bytes]:
+        """The model as named files."""
+
+
 @dataclass(frozen=True)
 class RecencyModel:
-    """margin = slope · log(1 + days since the last purchase) + intercept, in log-odds of leaving."""
+    """margin = slope · log(1 + days since the last purchase) + intercept, in log-odds of leaving.
+
+    `centre` is the mean of log(1 + days) that contributions are counted from.
+    """
 
     slope: float
     intercept: float
     calibrator: Calibrator
     horizon_days: int
     gap_days: int
+    centre: float = 0.0
 
     method = "recency_logistic"
     features = ("recency_days",)
@@ -51,33 +106,120 @@ class RecencyModel:
         margin: NDArray[np.float64] = self.slope * np.log1p(recency) + self.intercept
         return margin
 
+    def contributions(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Recency's, in log-odds, float64 [rows, 1]."""
+        recency = frame["recency_days"].to_numpy(dtype=np.float64, na_value=np.nan)
+        added: NDArray[np.float64] = self.slope * (np.log1p(recency) - self.centre)
+        return added[:, None]
+
     def files(self) -> dict[str, bytes]:
         """The model as named files."""
-        return {MODEL: _described(self, slope=self.slope, intercept=self.intercept)}
+        return {MODEL: _described(self, slope=self.slope, intercept=self.intercept, centre=self.centre)}
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """margin = intercept + Σ weight · (value − mean)/scale + absence's weight · (is missing − share missing).
+
+    Values are as `scaling` makes them. The margin is log-odds for `logistic`, and the distance from the separating
+    plane in units of the margin's width for `linear_svm`.
+
+    Attributes:
+        weights, absence_weights: one a feature; 0 where training saw one value only.
+    """
+
+    scaling: Scaling
+    weights: tuple[float, ...]
+    absence_weights: tuple[float, ...]
+    intercept: float
+    features: tuple[str, ...]
+    calibrator: Calibrator
+    horizon_days: int
+    gap_days: int
+    method: str = "logistic"
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.features), len(self.weights), len(self.absence_weights), len(self.scaling)}
+        if len(lengths) != 1:
+            raise ValueError(f"linear model: {sorted(lengths)} features, weights and scales; expected equal numbers")
+
+    def margins(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Raw scores float64 [rows]; the frame needs every feature."""
+        return self.of_matrix(finite_matrix(frame, self.features))
+
+    def of_matrix(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Raw scores of the features as a matrix [rows, features], NaN is missing."""
+        margin: NDArray[np.float64] = self._added(matrix).sum(axis=1) + self.intercept
+        return margin
+
+    def contributions(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Weight · distance from the mean, float64 [rows, features]; what being missing adds is in its feature."""
+        return self._added(finite_matrix(frame, self.features))
+
+    def _added(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        values, absent = self.scaling.apply(matrix)
+        # No matrix product: its sums depend on the number of rows, and a row's margin must not.
+        added: NDArray[np.float64] = values * np.array(self.weights) + absent * np.array(self.absence_weights)
+        return added
+
+    def files(self) -> dict[str, bytes]:
+        """The model as named files."""
+        told = {
+            "scaling": self.scaling.told(),
+            "weights": list(self.weights),
+            "absence_weights": list(self.absence_weights),
+            "intercept": self.intercept,
+        }
+        return {MODEL: _described(self, **told)}
 
 
 @dataclass(frozen=True)
 class TreeModel:
-    """Boosted trees by XGBoost on named features, in this order; missing values take each split's default way."""
+    """XGBoost's trees on named features, in this order; missing values take each split's default way.
+
+    `xgboost` are boosted trees, the margin is log-odds. `random_forest` is one round of many trees: a margin of 4
+    times the mean over trees of (a leaf's share of leavers − 1/2), shrunk.
+    """
 
     booster: bytes
     features: tuple[str, ...]
     calibrator: Calibrator
     horizon_days: int
     gap_days: int
+    method: str = "xgboost"
 
-    method = "xgboost"
+    @cached_property
+    def loaded(self) -> Any:
+        """The `xgboost.Booster`, read from its bytes once."""
+        return load_booster(self.booster, self.features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: the bytes, and no booster of this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "loaded"}
 
     def margins(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Raw log-odds float64 [rows]; the frame needs every feature."""
-        return margins(load_booster(self.booster, self.features), feature_matrix(frame, self.features))
+        """Raw scores float64 [rows]; the frame needs every feature."""
+        return margins(self.loaded, finite_matrix(frame, self.features))
+
+    def contributions(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """TreeSHAP values, float64 [rows, features]; exact within float32's rounding."""
+        return contributions(self.loaded, finite_matrix(frame, self.features))[:, :-1]
 
     def files(self) -> dict[str, bytes]:
         """The model as named files."""
         return {MODEL: _described(self), BOOSTER: self.booster}
 
 
-ChurnModel = RecencyModel | TreeModel
+@dataclass(frozen=True)
+class SurvivalModel(TreeModel):
+    """Accelerated failure time (Wei 1992) by boosted trees: the margin is log(days to the next purchase)."""
+
+    method: str = "aft"
+
+    def days_to_purchase(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """The median of the days from the cut-off to the next purchase, float64 [rows]: half of such users are back."""
+        days: NDArray[np.float64] = np.exp(self.margins(frame))
+        return days
 
 
 def from_files(files: Mapping[str, bytes]) -> ChurnModel:
@@ -88,130 +230,38 @@ def from_files(files: Mapping[str, bytes]) -> ChurnModel:
     """
     try:
         told = json.loads(files[MODEL])
+        method, features = told["method"], tuple(told["features"])
         about: dict[str, Any] = {
             "calibrator": calibration.from_json(json.dumps(told["calibrator"])),
             "horizon_days": int(told["horizon_days"]),
             "gap_days": int(told["gap_days"]),
         }
-        if told["method"] == RecencyModel.method:
-            return RecencyModel(float(told["slope"]), float(told["intercept"]), **about)
-        if told["method"] == TreeModel.method:
-            features = tuple(told["features"])
+        if method == RecencyModel.method:
+            # Artefacts of before contributions were told have no centre.
+            centre = float(told.get("centre", 0.0))
+            return RecencyModel(float(told["slope"]), float(told["intercept"]), **about, centre=centre)
+        if method in LINEAR:
+            return LinearModel(
+                scaling=Scaling.from_told(told["scaling"]),
+                weights=tuple(float(w) for w in told["weights"]),
+                absence_weights=tuple(float(w) for w in told["absence_weights"]),
+                intercept=float(told["intercept"]),
+                features=features,
+                method=method,
+                **about,
+            )
+        if method in (*TREES, SurvivalModel.method):
             load_booster(files[BOOSTER], features)
-            return TreeModel(files[BOOSTER], features, **about)
-        raise ChurnModelError(f"churn model: method {told['method']!r}, expected recency_logistic or xgboost")
+            if method == SurvivalModel.method:
+                return SurvivalModel(files[BOOSTER], features, **about)
+            return TreeModel(files[BOOSTER], features, **about, method=method)
+        known = ", ".join((RecencyModel.method, *LINEAR, *TREES, SurvivalModel.method))
+        raise ChurnModelError(f"churn model: method {method!r}, expected one of {known}")
     except (KeyError, TypeError, ValueError) as error:
         raise ChurnModelError(f"churn model: {type(error).__name__} {error} in files {sorted(files)}") from error
 
 
-def fit_recency(recency_days: NDArray[np.float64], is_churned: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and intercept of the logistic on log(1 + recency), with Platt's smoothed targets.
-
-    Raises:
-        ValueError: one class only, or NaN.
-    """
-    fitted = calibration.fit_logistic(np.log1p(recency_days), is_churned)
-    return fitted.slope, fitted.intercept
-
-
-@dataclass(frozen=True)
-class TreeParams:
-    """How the trees are grown. On both shops of this repository no depth from 2 to 4 with 60 to 160 rounds gained more
-    than 0.002 ROC-AUC over these, and 160 rounds of depth 4 lost 0.004 on Online Retail."""
-
-    max_depth: int = 3
-    n_estimators: int = 100
-    learning_rate: float = 0.06
-    min_child_weight: float = 20.0
-    subsample: float = 0.8
-    colsample_bytree: float = 0.6
-    reg_lambda: float = 5.0
-    tree_method: str = "hist"
-    base_score: float = 0.5
-
-
-def workers_for(rows: int, parallelism: int) -> int:
-    """How many tasks train at once: one per 50,000 examples begun, at most what the cluster runs at a time.
-
-    They form one barrier stage, so more than the cluster's slots would wait for ever.
-    """
-    return max(1, min(parallelism, -(-rows // EXAMPLES_PER_WORKER)))
-
-
-def place(examples: DataFrame, key: Sequence[str], workers: int) -> DataFrame:
-    """The examples in one partition a worker, by the hash of their key and sorted by it.
-
-    However they came, they then train the same model. xgboost.spark's own repartition deals rows out in the order in
-    which they happen to come, and small partitions make Spark ML's trees slow: 15 s on four, 6 s on one.
-    """
-    return examples.repartition(workers, *key).sortWithinPartitions(*key)
-
-
-def fit_trees(
-    placed: DataFrame, features: Sequence[str], label: str, params: TreeParams, seed: int, workers: int
-) -> bytes:
-    """The booster's UBJ bytes, trained by `xgboost.spark` on `workers` tasks; null features are missing.
-
-    Examples that went through `place` give the same bytes for the same number of workers.
-    """
-    from pyspark.sql import functions as F
-    from xgboost.spark import SparkXGBClassifier
-
-    numbers = [F.col(name).cast("float").alias(name) for name in features]
-    ordered = placed.select(F.col(label).cast("double").alias("label"), *numbers)
-    classifier = SparkXGBClassifier(
-        features_col=list(features),
-        label_col="label",
-        num_workers=workers,
-        missing=float("nan"),
-        random_state=seed,
-        verbose=False,
-        **params.__dict__,
-    )
-    return bytes(classifier.fit(ordered).get_booster().save_raw("ubj"))
-
-
-def fit_trees_here(matrix: NDArray[np.float32], label: NDArray[np.float64], params: TreeParams, seed: int) -> bytes:
-    """The same trees on arrays in this process: for the permutation alarm on a bounded sample, and for tests."""
-    import xgboost
-
-    given = dict(params.__dict__)
-    rounds = given.pop("n_estimators")
-    data = xgboost.DMatrix(matrix, label, missing=np.nan)
-    booster = xgboost.train({"objective": "binary:logistic", "seed": seed, "nthread": 1, **given}, data, rounds)
-    return bytes(booster.save_raw("ubj"))
-
-
-def fit_challenger(placed: DataFrame, features: Sequence[str], nullable: Sequence[str], label: str, seed: int) -> Any:
-    """Spark ML's GBT (20 trees of depth 4) as a fitted pipeline; score by `challenger_margin`.
-
-    Features that are `nullable` get an indicator beside them, and 0 for null: Spark ML's trees know no missing value.
-    """
-    from pyspark.ml import Pipeline
-    from pyspark.ml.classification import GBTClassifier
-    from pyspark.ml.feature import SQLTransformer, VectorAssembler
-
-    values = [f"CAST(coalesce({name}, 0) AS double) AS {name}_value" for name in features]
-    absent = [f"CAST(isnull({name}) AS double) AS {name}_absent" for name in nullable]
-    made = [text.rsplit(" AS ", 1)[1] for text in (*values, *absent)]
-    return Pipeline(
-        stages=[
-            SQLTransformer(statement=f"SELECT *, {', '.join((*values, *absent))} FROM __THIS__"),  # noqa: S608
-            VectorAssembler(inputCols=made, outputCol="features", handleInvalid="error"),
-            GBTClassifier(labelCol=label, maxIter=20, maxDepth=4, stepSize=0.1, seed=seed),
-        ]
-    ).fit(placed)
-
-
-def challenger_margin() -> Column:
-    """Half the log-odds that Spark ML's GBT gives, as a column of its pipeline's output."""
-    from pyspark.ml.functions import vector_to_array
-    from pyspark.sql import functions as F
-
-    return vector_to_array(F.col("rawPrediction"))[1]
-
-
-def _described(model: ChurnModel, **more: float) -> bytes:
+def _described(model: ChurnModel, **more: Any) -> bytes:
     told = {
         "method": model.method,
         "features": list(model.features),

@@ -51,3 +51,26 @@ def plan(
             f" as of {as_of} the newest possible is {newest}"
         )
     return Cutoffs(training, calibration, judging)
+
+
+@dataclass(frozen=True)
+class TimeFold:
+    """Cut-offs to learn from, and one to validate on whose outcomes come after theirs."""
+
+    learn: tuple[date, ...]
+    validate: date
+
+
+def time_folds(cuts: Cutoffs, horizon_days: int, gap_days: int, most: int = 3) -> tuple[TimeFold, ...]:
+    """Up to `most` folds for a search of settings, the newest first; the judging cut-off is in none.
+
+    The calibration cut-off always validates, with all of training to learn from. So does each training cut-off that
+    has others whose outcome windows end before it.
+    """
+    window = timedelta(days=gap_days + horizon_days)
+    folds = [TimeFold(cuts.training, cuts.calibration)]
+    for validate in cuts.training:
+        learn = tuple(day for day in cuts.training if day + window <= validate)
+        if learn:
+            folds.append(TimeFold(learn, validate))
+    return tuple(folds[:most])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from rekindle import embedded, night, settings, warehouse
+from rekindle.churn_conf import Offer
 from rekindle.cli import Context
 from rekindle.ledger import Ledger, RunKey
 from schemas.catalogue import SERVED
@@ -25,7 +26,14 @@ from schemas.user_features import USER_FEATURES
 FIRST = date(2026, 1, 1)
 AS_OF = date(2026, 4, 1)  # nothing is known from here on
 CHURN = settings.Churn(
-    horizon_days=14, gap_days=0, eligibility_days=40, history_days=30, cutoff_step_days=7, training_cutoffs=3
+    horizon_days=14,
+    gap_days=0,
+    eligibility_days=40,
+    history_days=30,
+    cutoff_step_days=7,
+    training_cutoffs=3,
+    search_trials=3,
+    offer=Offer(cost=0.2, saves=0.1, margin=0.25),
 )
 
 
@@ -87,9 +95,9 @@ class Night:
 @pytest.fixture(scope="session")
 def shop_night(_session: Any) -> Iterator[Night]:
     """The shop's events and features stored in a lake by a run that a real ledger knows."""
-    from jobs.profile.build_features import user_features
     from rekindle.contract import frame
     from rekindle.methods import cutoffs
+    from rekindle.methods.user_features import user_features
 
     # Not pytest's own folder: that is closed to others, and for root the server is another user.
     home = Path(tempfile.mkdtemp(prefix="rekindle-test-"))
@@ -113,7 +121,9 @@ def shop_night(_session: Any) -> Iterator[Night]:
         context = Context(loaded, day, ledger, False, run, _session, {}, logging.getLogger("churn"))
         night.store(context, EVENTS, frame(_session, EVENTS, *shop_rows(500)))
         cuts = cutoffs.plan(AS_OF, FIRST, CHURN.horizon_days, 0, CHURN.history_days, 7, 3)
-        features = user_features(night.read(context, EVENTS), [AS_OF, *cuts.all], "UTC")
+        features = user_features(
+            night.read(context, EVENTS), [AS_OF, *cuts.all], "UTC", CHURN.gap_days, CHURN.horizon_days
+        )
         night.store(context, USER_FEATURES, features)
         night.store(context, EXCLUDED_USERS, frame(_session, EXCLUDED_USERS))
         yield Night(context)

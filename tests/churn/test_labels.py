@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rekindle.methods.churn_labels import eligible, labels, sees_the_future
+from rekindle.methods.churn_labels import base_rates, eligible, labels, sees_the_future, tracked, weekly
 from schemas.events import EVENTS
 from schemas.user_features import USER_FEATURES
 
@@ -119,3 +119,19 @@ def test_a_feature_younger_than_the_last_event_gives_itself_away(
 def _random_shop() -> dict[str, list[int]]:
     generator = np.random.default_rng(3)
     return {f"u{n}": sorted(int(d) for d in generator.integers(-25, 20, size=4)) for n in range(40)}
+
+
+def test_the_base_rate_of_a_week_is_of_those_who_could_be_asked_about_then(frame: Any) -> None:
+    written = {"user_key": "silent", "event_type": "contact", "event_date": day(-1)}
+    rows = [*bought("stays", -3, 4), *bought("leaves", -3), *bought("silent", -50), written, *bought("new", 3)]
+    found = base_rates(frame(EVENTS, *rows), [T, day(-100)], 10, 0, eligibility_days=45, known_before=KNOWN)
+    assert found == {T: (2, 0.5)}, "a contact keeps nobody, and nobody is eligible before the first purchase"
+
+
+def test_a_base_rate_is_followed_by_the_median_of_weeks_with_enough_users() -> None:
+    rates = {day(0): (900, 0.4), day(-7): (900, 0.6), day(-14): (900, 0.41), day(-21): (9, 0.99)}
+    assert tracked(rates, fewest=100) == 0.41
+    assert tracked({}, fewest=1) is None
+    assert weekly(day(0), earliest=day(-15)) == (day(0), day(-7), day(-14))
+    assert weekly(day(0), earliest=day(5)) == (day(0),)
+    assert len(weekly(day(0), earliest=day(-400))) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -9,14 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.churn.score_churn import at_risk_users, bands_of
+from jobs.churn.score_churn import at_risk_users, bands_of, suggested_action
 from rekindle import settings
 from rekindle.contract import conform
 from rekindle.methods import churn_models
 from rekindle.methods.calibration import Logistic
 from rekindle.methods.churn_models import RecencyModel, TreeModel, TreeParams
-from rekindle.methods.churn_scoring import Bands, scorer
-from rekindle.methods.xgboost_scoring import contributions, feature_matrix, load_booster
+from rekindle.methods.churn_scoring import Bands, Before, Words, scorer
+from rekindle.methods.lifetime_value import Terms
+from rekindle.methods.xgboost_scoring import feature_matrix
+from rekindle.settings import Action, WinBack
 from schemas.at_risk_users import AT_RISK_USERS, RISK_BANDS
 from schemas.user_features import MODEL_INPUTS, USER_FEATURES
 
@@ -24,6 +27,7 @@ BANDS = Bands(("low", "medium", "high", "critical"), (0.35, 0.55, 0.75), 0.55)
 D = date(2026, 4, 30)
 RECENCY = RecencyModel(1.0, -2.5, Logistic(1.0, 0.0), 21, 0)
 KEYS = ("user_key",)
+EUROS = Words("EUR")
 
 
 def users(rows: int = 300) -> pd.DataFrame:
@@ -45,7 +49,13 @@ def trees() -> TreeModel:
 
 
 def here(model: churn_models.ChurnModel, frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat(scorer(model, BANDS, "EUR", KEYS)([frame]))
+    return pd.concat(scorer(model, BANDS, EUROS, KEYS)([frame]))
+
+
+def scored_by_spark(tonight: Any, model: churn_models.ChurnModel, eligibility_days: int, **more: Any) -> Any:
+    told: dict[str, Any] = {"model_version": "d1g35t", "bands": BANDS, "words": EUROS, "win_back": WinBack()}
+    told |= {"terms": Terms(365, 0.0, 0.3), "fits": None, "before": None, "calibrated_as_of": None}
+    return at_risk_users(tonight, model, eligibility_days=eligibility_days, business_date=D, **told | more)
 
 
 def test_a_cut_point_belongs_to_the_band_above_it() -> None:
@@ -80,17 +90,21 @@ def test_every_eligible_user_has_one_row_and_nobody_else_has(frame: Any, spark: 
         common | {"user_key": "silent", "days_since_activity": 46.0},
         common | {"user_key": "starless", "stars_mean": None, "recency_to_interval": None},
     )
-    scored = at_risk_users(tonight, trees(), "d1g35t", BANDS, "EUR", eligibility_days=45, business_date=D)
+    scored = scored_by_spark(tonight, trees(), 45)
     rows = conform(scored, AT_RISK_USERS).collect()
     assert sorted(row.user_key for row in rows) == ["buyer", "starless"]
     assert {(row.horizon_days, row.model_version, row.business_date) for row in rows} == {(21, "d1g35t", D)}
     assert {(row.frequency, row.monetary, row.recency_days) for row in rows} == {(3, 3.0, 3.0)}
+    assert {(row.value_at_stake, row.expected_days_to_purchase, row.calibrated_as_of) for row in rows} == {
+        (None, None, None)
+    }, "without a model of rhythms nothing is told of value"
 
 
 def test_workers_say_what_the_driver_would_say(spark: Any) -> None:
     model, people = trees(), users()
-    sent = spark.createDataFrame(people.assign(as_of=date(2026, 5, 1)).replace({np.nan: None})).repartition(3)
-    chosen = at_risk_users(sent, model, "v", BANDS, "EUR", eligibility_days=10_000, business_date=D)
+    dated = people.assign(as_of=date(2026, 5, 1), days_since_contact=np.nan)
+    sent = spark.createDataFrame(dated.replace({np.nan: None})).repartition(3)
+    chosen = scored_by_spark(sent, model, 10_000)
     found = {row.user_key: row for row in chosen.collect()}
     buyers = people[people["frequency"] > 0]
     expected = here(model, buyers)
@@ -104,7 +118,7 @@ def test_workers_say_what_the_driver_would_say(spark: Any) -> None:
 def test_reasons_are_what_pushes_this_user_where_the_model_sees_them() -> None:
     model, people = trees(), users()
     scored = here(model, people)
-    added = contributions(load_booster(model.booster, model.features), feature_matrix(people, MODEL_INPUTS))[:, :-1]
+    added = model.contributions(people)
     assert scored["is_at_risk"].nunique() == 2
     recency = MODEL_INPUTS.index("recency_days")
     for place, row in enumerate(scored.itertuples()):
@@ -116,13 +130,79 @@ def test_reasons_are_what_pushes_this_user_where_the_model_sees_them() -> None:
     assert scored["reasons"].str[0].str.startswith("no purchase for").any()
 
 
+def test_a_reason_has_the_sign_of_what_is_predicted_and_the_points_that_it_makes() -> None:
+    model, people = trees(), users()
+    scored, margin, added = here(model, people), model.margins(people), model.contributions(people)
+    recency = MODEL_INPUTS.index("recency_days")
+    told = 0
+    for place, row in enumerate(scored.itertuples()):
+        word, sign = ("leaving", "+") if row.is_at_risk else ("staying", "−")
+        for reason in row.reasons:
+            assert f"is associated with {word} (" in reason
+            assert "points)" not in reason or f"({sign}" in reason
+        first = row.reasons[0]
+        if row.is_at_risk and first.startswith("no purchase for") and first.endswith("points)"):
+            without = 1 / (1 + np.exp(-(margin[place] - added[place, recency])))
+            alone = 100 * (row.churn_probability - without)
+            ratio = MODEL_INPUTS.index("recency_to_interval")
+            both = 100 * (
+                row.churn_probability - 1 / (1 + np.exp(-(margin[place] - added[place, [recency, ratio]].sum())))
+            )
+            assert int(first.rsplit("+", 1)[1].split()[0]) in (round(alone), round(both))
+            told += 1
+    assert told > 20
+
+
 def test_recency_alone_has_a_single_reason() -> None:
-    scored = here(RECENCY, users())
+    scored = here(replace(RECENCY, centre=float(np.log1p(20.0))), users())
     assert set(scored["reasons"].map(len)) == {1}
-    assert scored["reasons"].str[0].str.contains("purchase").all()
+    assert scored["reasons"].str[0].str.contains("purchase").sum() > 200
     assert scored.sort_values("churn_probability")["user_key"].tolist() == (
         users().sort_values("recency_days")["user_key"].tolist()
     )
+
+
+def test_only_who_is_at_risk_is_told_what_would_lower_it() -> None:
+    scored = here(trees(), users())
+    assert (scored["lowers_risk"].notna() == scored["is_at_risk"]).all()
+    told = [sentence for said in scored["lowers_risk"].dropna() for sentence in said]
+    assert any(sentence.startswith("an order today is associated with") for sentence in told)
+    for row in scored[scored["is_at_risk"]].itertuples():
+        for sentence in row.lowers_risk:
+            then, now = (int(part.split("%")[0].split()[-1]) for part in sentence.split(" instead of "))
+            assert then < now == round(100 * row.churn_probability)
+
+
+def test_what_the_model_of_before_would_say_is_told_beside_and_only_if_there_is_one() -> None:
+    people = users()
+    assert here(RECENCY, people)[["band_by_behaviour", "band_by_labels"]].isna().all(axis=None)
+    then, now = replace(RECENCY, calibrator=Logistic(1.0, 3.0)), replace(RECENCY, calibrator=Logistic(1.0, -3.0))
+    (told,) = scorer(RECENCY, BANDS, EUROS, KEYS, Before(then, now))([people])
+    assert told["band_by_behaviour"].tolist() == BANDS.of(then.calibrator.apply(then.margins(people))).tolist()
+    assert told["band_by_labels"].tolist() == BANDS.of(now.calibrator.apply(now.margins(people))).tolist()
+    assert (told["band_by_behaviour"] != told["band_by_labels"]).any()
+
+
+def test_the_first_action_that_fits_is_suggested_and_nobody_is_bothered_twice(spark: Any) -> None:
+    conf = WinBack(
+        quiet_days=14,
+        actions=(
+            Action(action="call", bands=("critical",), least_value=100),
+            Action(action="voucher", bands=("high", "critical"), least_value=20),
+        ),
+    )
+    rows = [
+        ("critical", 150.0, None, "call"),
+        ("critical", 50.0, 14.0, "voucher"),
+        ("high", 150.0, None, "voucher"),
+        ("high", 5.0, None, "do_nothing"),
+        ("low", 900.0, None, "do_nothing"),
+        ("critical", None, None, "do_nothing"),
+        ("critical", 150.0, 13.9, "do_nothing"),
+    ]
+    schema = "risk_band string, value_at_stake double, days_since_contact double, expected string"
+    found = spark.createDataFrame(rows, schema).withColumn("found", suggested_action(conf)).collect()
+    assert [row.found for row in found] == [row.expected for row in found]
 
 
 def test_at_risk_begins_at_its_cut_point() -> None:

@@ -90,11 +90,14 @@ def test_neighbours_are_known_items_nearest_first(broken: Broken, frame: Frame) 
 
 
 BUSINESS = settings.load("simulated_shop").business
+WIN_BACK = settings.load("simulated_shop").source.win_back
 SCORED = {
     "churn_probability": 0.6,
     "is_at_risk": True,
     "risk_band": "high",
-    "reasons": ["no purchase for 34 days"],
+    "reasons": ["no purchase for 34 days, is associated with leaving (+9 points)"],
+    "lowers_risk": [],
+    "suggested_action": "voucher",
     "recency_days": 34.0,
     "frequency": 2,
     "monetary": 10.0,
@@ -107,10 +110,13 @@ SCORED = {
 def test_band_flag_and_reasons_fit_the_probability(broken: Broken, frame: Frame) -> None:
     def found(*rows: dict[str, Any]) -> dict[str, str]:
         users = [{"user_key": f"{n:064x}"} | SCORED | row for n, row in enumerate(rows)]
-        return broken(at_risk_users.suite(BUSINESS.risk_bands, 21, DAY), frame(AT_RISK_USERS, *users))
+        return broken(at_risk_users.suite(BUSINESS.risk_bands, WIN_BACK, 21, DAY), frame(AT_RISK_USERS, *users))
 
     edges = [(0.0, "low"), (0.35, "medium"), (0.55, "high"), (0.75, "critical"), (1.0, "critical")]
-    good = [{"churn_probability": p, "risk_band": b, "is_at_risk": p >= 0.55} for p, b in edges]
+    good = [
+        {"churn_probability": p, "risk_band": b, "is_at_risk": p >= 0.55, "lowers_risk": [] if p >= 0.55 else None}
+        for p, b in edges
+    ]
     assert found(*good) == {}
     assert found({}) == {}, "a lone user has no choice of probability"
     assert found(
@@ -118,18 +124,29 @@ def test_band_flag_and_reasons_fit_the_probability(broken: Broken, frame: Frame)
         {"risk_band": "critical"},
         {"is_at_risk": False},
         {"reasons": []},
-        {"reasons": ["a", "b", "c", "d"]},
-        {"reasons": ["a", " "]},
+        {"reasons": SCORED["reasons"] * 4},
+        {"reasons": [*SCORED["reasons"], " "]},
+        {"reasons": ["because they are bored"]},
+        {"lowers_risk": None},
+        {"value_at_stake": 5.0, "value_at_stake_low": 9.0, "value_at_stake_high": 7.0},
+        {"value_at_stake": 5.0},
+        {"suggested_action": "a_kiss"},
+        {"days_since_contact": 2.0},
         {"horizon_days": 20},
         {"business_date": date(2026, 4, 29)},
         {"model_version": "n"},
     ) == {
-        "band_fits": "1 of 13",
-        "flag_fits": "1 of 13",
-        "reasons_counted": "2 of 13",
-        "reasons_in_words": "1 of 13",
-        "horizon_is_confs": "1 of 13",
-        "of_this_night": "1 of 13",
+        "band_fits": "1 of 19",
+        "flag_fits": "1 of 19",
+        "reasons_counted": "2 of 19",
+        "reasons_in_words": "1 of 19",
+        "reasons_associate": "2 of 19",
+        "advice_for_those_at_risk": "2 of 19",
+        "value_inside_its_interval": "2 of 19",
+        "action_of_the_catalogue": "1 of 19",
+        "nobody_bothered_twice": "1 of 1",
+        "horizon_is_confs": "1 of 19",
+        "of_this_night": "1 of 19",
         "one_model": "2",
     }
     assert found({}, {}) == {"not_all_alike": "1"}

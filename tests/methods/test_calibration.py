@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -106,7 +104,7 @@ def test_a_calibrator_survives_json() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ('{"kind": "beta"}', "expected logistic or isotonic"),
+        ('{"kind": "beta"}', "expected logistic, isotonic, shifted"),
         ("[1]", "kind is None"),
         ('{"kind": "logistic", "slope": 1}', r"keys \['slope'\] found"),
         ('{"kind": "isotonic", "margins": [1, 0], "probabilities": [0.1, 0.2]}', "margins must rise"),
@@ -118,31 +116,8 @@ def test_another_text_is_no_calibrator(text: str, fault: str) -> None:
         calibration.from_json(text)
 
 
-def test_spark_says_what_numpy_says(spark: Any) -> None:
-    margin, left = shop(4000)
-    asked = np.concatenate([margin[:200], [-1e9, -800, -40, 0, 40, 800, 1e9]])
-    logistic, isotonic = calibration.fit_logistic(margin, left), calibration.fit_isotonic(margin, left)
-    asked = np.concatenate([asked, isotonic.margins])
-    from pyspark.sql import functions as F
-
-    rows = spark.createDataFrame([(float(value),) for value in asked], "margin double").select(
-        "margin",
-        logistic.apply_column(F.col("margin")).alias("logistic"),
-        isotonic.apply_column(F.col("margin")).alias("isotonic"),
-    )
-    found = rows.toPandas()
-    assert len(found) == len(asked)
-    for name, calibrator in (("logistic", logistic), ("isotonic", isotonic)):
-        np.testing.assert_allclose(found[name], calibrator.apply(found["margin"].to_numpy()), rtol=0, atol=1e-12)
-        assert ((found[name] > 0) & (found[name] < 1)).all()
-
-
-def test_no_margin_gives_no_probability(spark: Any) -> None:
-    from pyspark.sql import functions as F
-
-    lost = spark.createDataFrame([(None,), (float("nan"),)], "margin double")
+def test_no_margin_gives_no_probability() -> None:
     for calibrator in (Logistic(1.0, 0.0), Isotonic((0.0, 1.0), (0.2, 0.8))):
-        assert [row[0] for row in lost.select(calibrator.apply_column(F.col("margin"))).collect()] == [None, None]
         with pytest.raises(ValueError, match="1 margins are NaN"):
             calibrator.apply(np.array([np.nan]))
 
@@ -150,3 +125,23 @@ def test_no_margin_gives_no_probability(spark: Any) -> None:
 def test_users_of_one_kind_cannot_calibrate() -> None:
     with pytest.raises(ValueError, match="0 positives of 3 rows"):
         calibration.choose(np.arange(3.0), np.zeros(3))
+
+
+def test_a_calibrator_that_tracks_the_base_rate_says_it_on_average_and_keeps_the_order() -> None:
+    generator = np.random.default_rng(3)
+    known, later = generator.normal(0, 1, 2000), generator.normal(-0.8, 1.2, 3000)
+    label = (generator.random(2000) < 1 / (1 + np.exp(-known))).astype(float)
+    for fitted in (calibration.fit_logistic(known, label), calibration.fit_isotonic(known, label)):
+        moved = calibration.tracking(fitted, later, float(label.mean()))
+        said = moved.apply(later)
+        assert said.mean() == pytest.approx(label.mean(), abs=1e-9)
+        assert abs(fitted.apply(later).mean() - label.mean()) > 0.05
+        assert (np.diff(said[np.argsort(later)]) >= 0).all()
+        assert calibration.from_json(moved.to_json()) == moved
+
+
+def test_no_base_rate_can_be_tracked_that_is_none() -> None:
+    fitted = Logistic(1.0, 0.0)
+    for margin, base_rate in ((np.zeros(0), 0.5), (np.zeros(3), 0.0), (np.zeros(3), 1.0)):
+        with pytest.raises(ValueError, match="expected some, strictly within 0 to 1"):
+            calibration.tracking(fitted, margin, base_rate)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from statistics import pstdev
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,7 +41,20 @@ from schemas.user_profiles import USER_PROFILES
 ZONE = "Europe/Berlin"
 AS_OF, EARLIER = date(2026, 4, 20), date(2026, 3, 30)  # clocks change between the log's first day and both
 MIDNIGHT = datetime(2026, 4, 20, tzinfo=ZoneInfo(ZONE))
-KINDS = ("view", "view", "view", "cart", "cart", "favourite", "purchase", "purchase", "search", "return", "review")
+KINDS = (
+    "view",
+    "view",
+    "view",
+    "cart",
+    "cart",
+    "favourite",
+    *("purchase",) * 3,
+    "search",
+    "return",
+    "review",
+    "contact",
+)
+GAP, HORIZON = 3, 21
 WEIGHTS = {"view": 1.0, "cart": 3.0, "purchase": 5.0}
 
 
@@ -63,7 +77,7 @@ def random_log(seed: int, users: int = 14, size: int = 420) -> list[dict[str, An
     for _ in range(size):
         back = dice.choice([dice.uniform(0, 40), dice.uniform(54, 100), dice.uniform(0, 1.5)])
         user, kind = f"u{int(users * dice.random() ** 2):02d}", dice.choice(KINDS)
-        item = None if kind == "search" else f"i{dice.randrange(12)}"
+        item = None if kind in ("search", "contact") else f"i{dice.randrange(12)}"
         bought = kind in ("purchase", "return")
         rows.append(
             event(
@@ -77,6 +91,7 @@ def random_log(seed: int, users: int = 14, size: int = 420) -> list[dict[str, An
                 quantity=float(dice.randint(1, 3)) if bought else None,
                 unit_price=dice.randint(1, 4000) / 100 if bought else None,
                 stars=float(dice.randint(1, 5)) if kind == "review" else None,
+                session_id=f"s{int(back * 2)}" if user in ("u00", "u01", "u02") and kind != "contact" else None,
             )
         )
     return list({row["event_id"]: row for row in rows}.values())
@@ -102,8 +117,24 @@ def orders(rows: list[dict[str, Any]]) -> set[str]:
     return {r["order_id"] or r["event_id"] for r in of_kind(rows, "purchase")}
 
 
-def expected_user(rows: list[dict[str, Any]], as_of: date) -> dict[str, Any]:
-    """Features of one user by the words of the contract, in plain Python."""
+def highest_prices(log: list[dict[str, Any]]) -> dict[tuple[str, date], float]:
+    """By item and day the highest price that anybody paid for it until then."""
+    paid = [r for r in of_kind(log, "purchase") if r["unit_price"]]
+    return {
+        (r["item_id"], r["event_date"]): max(
+            o["unit_price"] for o in paid if o["item_id"] == r["item_id"] and o["event_date"] <= r["event_date"]
+        )
+        for r in paid
+    }
+
+
+HIGHEST = highest_prices(LOG)
+
+
+def expected_user(every: list[dict[str, Any]], as_of: date) -> dict[str, Any]:
+    """Features of one user by the words of the contract, in plain Python; what a model of rhythms says is left out."""
+    rows = [r for r in every if r["event_type"] != "contact"]
+    contacts = of_kind(every, "contact")
     end = datetime(as_of.year, as_of.month, as_of.day, tzinfo=ZoneInfo(ZONE)).timestamp()
 
     def last(days: int) -> list[dict[str, Any]]:
@@ -119,8 +150,32 @@ def expected_user(rows: list[dict[str, Any]], as_of: date) -> dict[str, Any]:
     recency = (end - max(r["event_ts"] for r in bought).timestamp()) / 86400 if bought else None
     carted = {r["item_id"] for r in of_kind(month, "cart")}
     stars = [r for r in rows if r["stars"] is not None]
-    evening = [r for r in rows if r["event_ts"].astimezone(ZoneInfo(ZONE)).hour >= 18]
+    hours = [r["event_ts"].astimezone(ZoneInfo(ZONE)).hour for r in rows]
+    visits, recent_visits = ([r["session_id"] for r in some if r["session_id"]] for some in (rows, month))
+    paid = [r for r in of_kind(last(90), "purchase") if r["unit_price"]]
+    below = [1 - r["unit_price"] / HIGHEST[r["item_id"], r["event_date"]] for r in paid]
+    gross = money(bought)
     return {
+        "orders_90d": len(orders(last(90))),
+        "spend_90d": money(last(90)),
+        "spend_trend": 2 * money(month) - money(last(60)),
+        "interval_deviation_days": pstdev(gaps) if len(gaps) > 1 else None,
+        "interval_longest_days": max(gaps, default=None),
+        "recency_to_longest": recency / max(gaps) if recency and gaps else None,
+        "repeat_purchase_days": len(gaps) if bought else None,
+        "repeat_span_days": sum(gaps) if bought else None,
+        "customer_age_days": (as_of - purchase_days[0]).days if bought else None,
+        "purchase_value_mean": share(money(rows), len(purchase_days)),
+        "views_trend": 2 * len(of_kind(month, "view")) - len(of_kind(last(60), "view")),
+        "categories_ever": len({r["category"] for r in rows} - {None}),
+        "sessions_30d": len(set(recent_visits)) if visits else None,
+        "session_actions_30d": share(len(recent_visits), len(set(recent_visits))),
+        "return_value_share": share(gross - money(rows), gross),
+        "discount_mean_90d": share(sum(round(part, 4) for part in below), len(below)),
+        "reviews_90d": len(of_kind(last(90), "review")),
+        "night_share": len([h for h in hours if h < 6]) / len(rows),
+        "morning_share": len([h for h in hours if 6 <= h < 12]) / len(rows),
+        "days_since_contact": ((end - max(r["event_ts"] for r in contacts).timestamp()) / 86400 if contacts else None),
         "days_since_activity": (end - max(r["event_ts"] for r in rows).timestamp()) / 86400,
         "recency_days": recency,
         "tenure_days": (end - min(r["event_ts"] for r in rows).timestamp()) / 86400,
@@ -150,7 +205,7 @@ def expected_user(rows: list[dict[str, Any]], as_of: date) -> dict[str, Any]:
         "stars_mean": share(sum(r["stars"] for r in stars), len(stars)),
         "stars_last": max(stars, key=lambda r: (r["event_ts"], r["event_id"]))["stars"] if stars else None,
         "weekend_share": len([r for r in rows if r["event_date"].weekday() >= 5]) / len(rows),
-        "evening_share": len(evening) / len(rows),
+        "evening_share": len([h for h in hours if h >= 18]) / len(rows),
     }
 
 
@@ -165,20 +220,25 @@ def by_key(df: Any, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def test_users_are_described_as_plain_python_counts_them_at_every_cutoff(spark: Any) -> None:
-    found = by_key(user_features(frame(spark, EVENTS, *LOG), [AS_OF, EARLIER], ZONE), USER_FEATURES)
+    found = by_key(user_features(frame(spark, EVENTS, *LOG), [AS_OF, EARLIER], ZONE, GAP, HORIZON), USER_FEATURES)
     expected: dict[tuple[Any, ...], dict[str, Any]] = {}
     for as_of in (AS_OF, EARLIER):
         per_user = defaultdict(list)
         for row in LOG:
             if row["event_date"] < as_of:
                 per_user[row["user_key"]].append(row)
-        expected |= {(as_of, user): expected_user(rows, as_of) for user, rows in per_user.items()}
+        acted = {u: r for u, r in per_user.items() if len(r) > len(of_kind(r, "contact"))}
+        expected |= {(as_of, user): expected_user(rows, as_of) for user, rows in acted.items()}
     assert set(found) == set(expected)
-    assert set(expected_user(LOG, AS_OF)) == set(USER_FEATURES.names) - {"as_of", "user_key"}, "no column is left out"
+    of_rhythm = {"expected_purchases", "no_purchase_probability"}
+    counted = set(USER_FEATURES.names) - {"as_of", "user_key"} - of_rhythm
+    assert set(expected_user(LOG, AS_OF)) == counted, "no column is left out"
     for key, columns in expected.items():
         for name, value in columns.items():
             assert found[key][name] == (None if value is None else pytest.approx(value, abs=1e-9)), (key, name)
-    nullable = {c.name for c in USER_FEATURES.columns if c.nullable}
+    for row in found.values():
+        assert {row[n] is None for n in of_rhythm} == {row["frequency"] == 0}, "a rhythm is of who bought"
+    nullable = {c.name for c in USER_FEATURES.columns if c.nullable} - of_rhythm
     assert nullable == {n for row in expected.values() for n, v in row.items() if v is None}, "each null occurs"
 
 
@@ -199,7 +259,7 @@ def test_the_future_and_the_order_of_rows_change_nothing(spark: Any, seed: int, 
         events = frame(spark, EVENTS, *rows)
         told.append(
             (
-                by_key(user_features(events, [AS_OF], ZONE), USER_FEATURES),
+                by_key(user_features(events, [AS_OF], ZONE, GAP, HORIZON), USER_FEATURES),
                 by_key(item_features(events, AS_OF, ["c1"]), ITEM_FEATURES),
                 by_key(retention_metrics(events, AS_OF, date(2026, 4, 19)), RETENTION_METRICS),
                 sorted(top_categories(events, AS_OF, WEIGHTS).collect()),
@@ -255,7 +315,7 @@ def test_profiles_score_buyers_by_fifths_and_name_their_categories(spark: Any) -
         rows[-1]["event_id"] += f" {category} {len(rows)}"
     rows.append(event("looker", at, "search"))
     events = frame(spark, EVENTS, *[r for r in rows if r["user_key"] != "taste"])
-    features = user_features(events, [AS_OF], ZONE)
+    features = user_features(events, [AS_OF], ZONE, GAP, HORIZON)
     machine = [{"user_key": "b3", "rule": rule} for rule in ("share_of_events", "events_in_an_hour", "flag_staff")]
     excluded = frame(spark, EXCLUDED_USERS, *machine)
     found = by_key(user_profiles(features, events, excluded, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
@@ -282,7 +342,7 @@ def test_a_tie_is_broken_by_name_and_equal_buyers_are_equal(spark: Any) -> None:
         for n in range(4) for c in "dbca"
     ]  # fmt: skip
     events = frame(spark, EVENTS, *rows)
-    features = user_features(events, [AS_OF], ZONE)
+    features = user_features(events, [AS_OF], ZONE, GAP, HORIZON)
     nobody = frame(spark, EXCLUDED_USERS)
     found = by_key(user_profiles(features, events, nobody, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
     told = {

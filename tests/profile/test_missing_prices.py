@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from expectations import user_features as features_suite
-from jobs.profile.build_features import amount, item_features, user_features, user_profiles
+from jobs.profile.build_features import item_features, user_features, user_profiles
 from rekindle import quality, settings
 from rekindle.contract import conform, frame
+from rekindle.methods.user_features import amount
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
@@ -35,7 +36,7 @@ def test_a_buyer_without_prices_has_orders_and_no_money(spark: Any) -> None:
         *[act(BUYER, 9, "purchase", "o1"), act(BUYER, 2, "purchase", "o2"), act(BUYER, 1, "return", "o2")],
         *[act(LOOKER, 2, "view"), act(PAYER, 5, "purchase", "o3", 2.5), act(PAYER, 4, "purchase", "o4")],
     )
-    told = conform(user_features(events, [AS_OF], source.time_zone), USER_FEATURES).persist()
+    told = conform(user_features(events, [AS_OF], source.time_zone, 0, 21), USER_FEATURES).persist()
     users = {row["user_key"]: row for row in told.collect()}
     buyer = users[BUYER]
     assert (buyer["frequency"], buyer["items_bought"], buyer["return_rate"]) == (2, 1, 0.5)

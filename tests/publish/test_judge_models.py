@@ -23,7 +23,7 @@ from rekindle.registry import Comparison, Record
 
 BASELINE = Record("churn", "recency", "shop", "r1", date(2026, 4, 1), "later days", {}, {}, {}, is_baseline=True)
 CANDIDATE = replace(BASELINE, name="xgboost", is_baseline=False)
-MARGIN = 0.2
+MARGIN, FLIPS = 0.2, 0.4
 
 
 def against(other: str, low: float, high: float, **more: float) -> Comparison:
@@ -37,7 +37,7 @@ def candidate(*comparisons: Comparison, name: str = "xgboost") -> Record:
 
 
 def decide(champion: str | None, offered: Sequence[tuple[str, Record]], **more: object) -> Decision | None:
-    return judge_models.decide(champion, offered, coverage_margin=MARGIN, **more)  # type: ignore[arg-type]
+    return judge_models.decide(champion, offered, coverage_margin=MARGIN, band_flip_limit=FLIPS, **more)  # type: ignore[arg-type]
 
 
 def decided(champion: str | None, offered: Sequence[tuple[str, Record]], **more: object) -> Decision:
@@ -143,6 +143,39 @@ def test_whoever_lists_far_fewer_items_does_not_take_over_however_much_better() 
     assert decided("old", [("b", BASELINE), ("x", candidate(*just))]).digest == "x"
 
 
+def test_whoever_would_move_too_many_users_between_bands_at_once_does_not_take_over() -> None:
+    restless = both(0.3, 0.4, flip_rate=0.401)
+    decision = decided("old", [("b", BASELINE), ("x", candidate(*restless))])
+    assert decision.digest == "old"
+    assert (
+        "it would put 40.1% of the users into another risk band than name of old, at most 40% may be (band_flip_limit);"
+        " make rollback-model installs it all the same; the champion stays"
+    ) in decision.reason
+    assert decided("old", [("b", BASELINE), ("x", candidate(*both(0.3, 0.4, flip_rate=0.4)))]).digest == "x"
+
+
+def test_in_place_of_a_baseline_a_model_may_move_every_user() -> None:
+    anew = replace(against("b", 0.3, 0.4, flip_rate=0.9), other_name=BASELINE.name)
+    assert decided(None, [("b", BASELINE), ("x", candidate(anew))]).digest == "x"
+    older = replace(anew, other="old")
+    assert decided("old", [("b", BASELINE), ("x", candidate(older, anew))]).digest == "x", "last month's baseline"
+
+
+def test_first_items_of_a_recommender_may_change_as_they_like() -> None:
+    lists = replace(candidate(*both(0.3, 0.4, flip_rate=0.95)), kind="recommender")
+    baseline = replace(BASELINE, kind="recommender")
+    assert decided("old", [("b", baseline), ("x", lists)]).digest == "x"
+
+
+def test_scores_without_a_model_are_told_and_stop_nobody() -> None:
+    beaten = replace(against("score:frequency", -0.3, -0.2), other_name="score:frequency")
+    offered = [("b", BASELINE), ("x", candidate(*both(0.1, 0.2), beaten))]
+    decision = decided("old", offered)
+    assert decision.digest == "x"
+    rows = evidence("r1", "shop", "churn", decision, None)
+    assert [(r.against, r.difference) for r in rows if r.digest == "x"][2] == ("score:frequency", pytest.approx(-0.25))
+
+
 def test_a_handful_of_users_makes_nobody_champion() -> None:
     few = both(0.3, 0.4, rows=FEWEST_JUDGED - 1)
     decision = decided("old", [("b", BASELINE), ("x", candidate(*few))])
@@ -235,7 +268,7 @@ def test_where_nothing_could_be_learnt_the_reason_says_why() -> None:
 
 
 def test_the_evidence_has_a_row_for_each_candidate_and_other_and_for_a_champion_that_was_not_offered() -> None:
-    told = both(0.05, 0.2, coverage=0.3, other_coverage=0.2, overlap=0.4, flip_rate=0.6, list_flip_rate=0.9)
+    told = both(0.05, 0.2, coverage=0.3, other_coverage=0.2, overlap=0.4, flip_rate=0.35, list_flip_rate=0.9)
     offered = [("b", BASELINE), ("x", candidate(*told)), ("y", candidate(*both(-0.1, 0.1), name="gbt"))]
     standing = Model("shop", "churn", "old", "", {}, date(2026, 4, 1), "r0", method="elder")
     rows = evidence("r1", "shop", "churn", decided("old", offered), standing)
@@ -248,7 +281,7 @@ def test_the_evidence_has_a_row_for_each_candidate_and_other_and_for_a_champion_
         "roc_auc", pytest.approx(0.825), 0.7, 0.05, 0.2, 1234,
     )  # fmt: skip
     assert (row.coverage, row.against_coverage, row.overlap, row.flip_rate, row.list_flip_rate) == (
-        0.3, 0.2, 0.4, 0.6, 0.9,
+        0.3, 0.2, 0.4, 0.35, 0.9,
     )  # fmt: skip
     kept = evidence("r1", "shop", "churn", decided("old", []), standing)
     assert [(r.digest, r.method, r.against, r.decision, r.reason) for r in kept] == [

@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
-from jobs.publish.report_night import Night, last_attempts, number, page, summary
+from jobs.publish.report_night import ChurnNight, Night, last_attempts, number, page, summary
 from rekindle.ledger import CheckRecord, StageRecord
 
 COMPARED = {
     "other": "d0", "other_name": "popularity", "metric": "ndcg_at_10", "candidate_value": 0.3123, "other_value": 0.2,
     "difference": 0.1123, "low": 0.0456, "high": 0.15, "rows": 1902, "candidate": "als", "coverage": 0.61,
     "overlap": 0.372, "flip_rate": 0.83,
+}  # fmt: skip
+
+
+JUDGED = {
+    "method": "xgboost", "group": "all", "rows": 3153, "base_rate": 0.41, "roc_auc": 0.8381, "roc_auc_low": 0.824,
+    "roc_auc_high": 0.853, "pr_auc": 0.77, "lift_top_decile": 2.1, "brier_skill": 0.35, "ece": 0.0211,
+    "calibration_slope": 1.02, "accuracy": 0.7611, "precision": 0.7, "recall": 0.8, "f1": 0.7467,
 }  # fmt: skip
 
 
@@ -44,7 +51,10 @@ def night() -> Night:
         at_risk=[
             {
                 "user": "ab12cd34", "churn_probability": 0.8123, "risk_band": "critical", "recency_days": 41,
-                "reasons": ["41 days without an order", "<b>usual</b> every 9"], "frequency": 7, "monetary": 1234.5,
+                "reasons": ["41 days without an order", "<b>usual</b> every 9"], "frequency": 7,
+                "lowers_risk": ["an order today is associated with 40% instead of 81%"], "value_at_stake": 1234.5,
+                "value_at_stake_low": 400.0, "value_at_stake_high": 2500.0, "expected_days_to_purchase": 33.2,
+                "suggested_action": "voucher",
             }
         ],
         recommendations=[
@@ -53,6 +63,29 @@ def night() -> Night:
                 "last_price": None, "reason": "popular: 12 buyers in the last 28 days",
             }
         ],
+        churn=ChurnNight(
+            bands=[{"risk_band": "critical", "users": 512, "probability": 0.83, "value": 4321.0, "at_risk": 1}],
+            actions=[{"suggested_action": "voucher", "users": 300, "value": 4000.0}],
+            changes=[
+                {"change": "moved", "cause": "behaviour", "band_before": "low", "band_after": "high", "users": 17},
+                {"change": "moved", "cause": "behaviour", "band_before": "high", "band_after": "low", "users": 4},
+                {"change": "left", "cause": "labels", "band_before": "low", "band_after": "–", "users": 9},
+            ],
+            watched=[
+                {"kind": "calibration", "name": "ece", "value": 0.21, "alarm_above": 0.1, "is_alarm": True,
+                 "known_as_of": "2026-04-10"},
+                {"kind": "feature_drift", "name": "views_30d", "value": 0.01, "alarm_above": 0.25, "is_alarm": False,
+                 "known_as_of": "2026-04-10"},
+            ],
+            table=[
+                JUDGED | {"method": "xgboost", "fit_seconds": 4.25},
+                {"method": "majority", "group": "all", "roc_auc": 0.5, "roc_auc_low": 0.5, "roc_auc_high": 0.5,
+                 "fit_seconds": None},
+            ],
+            groups=[JUDGED | {"group": "one_time_buyers", "rows": 611}],
+            threshold={"probability": 0.27},
+            pictures=[("ROC curves", "aGVsbG8=")],
+        ),
         look=[("this night as a page", "night.html"), ("a quarantined line", "make show-line FILE=<sha256> LINE=<n>")],
     )  # fmt: skip
 
@@ -60,7 +93,8 @@ def night() -> Night:
 FACTS = (
     "simulated_shop", "2026-04-30", "r0123456789abcdef", "published", "123,456", "121,000", "1,456", "malformed", "700",
     "share_views", "0.5 to 0.99", "0.31", "als", "popularity", "0.3123", "+0.1123", "+0.0456", "1,902", "clean_events",
-    "41.2", "publish_night", "ab12cd34", "critical", "41 days without an order", "ef56ab78", "Teapot", "–",
+    "41.2", "publish_night", "ab12cd34", "voucher", "1,234", "critical", "512", "41 days without an order", "ef56ab78",
+    "Teapot", "–",
     "popular: 12 buyers", "als against popularity", "promoted",
 )  # fmt: skip
 
@@ -83,12 +117,32 @@ def test_the_page_tells_the_same_and_runs_nothing(night: Night) -> None:
     assert "<script" not in told, "what a title says is text"
     assert "&lt;script&gt;" in told
     assert "<b>usual" not in told
-    assert not any(outside in told for outside in ("src=", "href=", "url(", "@import"))
+    assert "an order today is associated with 40% instead of 81%" in flat
+    inside = told.replace('src="data:image/png;base64,', "")
+    assert not any(outside in inside for outside in ("src=", "href=", "url(", "@import"))
+
+
+def test_who_may_leave_is_told_with_what_changed_and_what_not_to_believe(night: Night) -> None:
+    told = " ".join(summary(night).split())
+    assert "21 moved by behaviour, 9 left by labels" in told
+    assert "Alarm: calibration ece is 0.210, limit 0.1" in told
+    shown = " ".join(page(night).split())
+    for fact in (
+        "calibration: ece (alarm)",
+        "0.838",
+        "0.824 to 0.853",
+        "at probability 0.27",
+        "one time buyers",
+        "4.2",
+    ):
+        assert fact in shown
+    assert "views 30d" not in shown, "a feature that has not drifted is not told"
+    assert '<img alt="ROC curves" src="data:image/png;base64,aGVsbG8=">' in shown
 
 
 def test_a_night_of_which_nothing_is_known_yet_can_be_told(night: Night) -> None:
     nothing = replace(night, quarantined=[], tables=[], checks=[], models=[], stages=[], at_risk=[])
-    empty = replace(nothing, recommendations=[], fates={}, status="not published")
+    empty = replace(nothing, recommendations=[], fates={}, churn=None, status="not published")
     assert "not published" in summary(empty)
     assert '<span class="bad">not published</span>' in page(empty)
 

@@ -14,6 +14,8 @@ from rekindle.cli import DataRefused
 from rekindle.contract import Table
 from rekindle.gate import gate, settle
 from schemas.at_risk_users import AT_RISK_USERS
+from schemas.churn_changes import CHURN_CHANGES
+from schemas.churn_health import CHURN_HEALTH
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
@@ -85,9 +87,12 @@ def night() -> dict[Table, list[dict[str, Any]]]:
         AT_RISK_USERS: [
             neutral(
                 AT_RISK_USERS, user_key=BUYER, churn_probability=0.9, is_at_risk=True, risk_band="critical",
-                reasons=["no purchase for 4 days"], horizon_days=21, frequency=1,
+                reasons=["no purchase for 4 days, is associated with leaving (+9 points)"], lowers_risk=[],
+                suggested_action="do_nothing", horizon_days=21, frequency=1,
             )
         ],
+        CHURN_CHANGES: [],
+        CHURN_HEALTH: [],
     }  # fmt: skip
 
 
