@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from rekindle import contract, night, registry
 from rekindle.cli import Context, DataRefused, main
 from rekindle.methods import calibration, churn_drift, purchase_summaries
-from rekindle.methods.calibration import Calibrator, Isotonic, Logistic
+from rekindle.methods.calibration import Calibrator
 from rekindle.methods.churn_changes import changes
 from rekindle.methods.churn_examples import chosen
 from rekindle.methods.churn_judging import fewest_of_a_class
@@ -103,9 +103,7 @@ def outcomes(context: Context, features: DataFrame) -> Outcomes:
     return Outcomes(cut, found["is_churned"].to_numpy(dtype=np.float64), found, sampled(tonight), rates)
 
 
-def recalibrated(
-    model: ChurnModel, found: Outcomes, fit: Callable[..., Logistic | Isotonic] = calibration.choose
-) -> Calibrator:
+def recalibrated(model: ChurnModel, found: Outcomes) -> Calibrator:
     """A calibrator fitted on the newest known outcomes and moved to the base rate of late among tonight's users.
 
     The model's own where too few outcomes are known.
@@ -113,7 +111,7 @@ def recalibrated(
     base_rate = tracked(found.rates, 2 * FEWEST_TO_CALIBRATE)
     if not found.suffice or base_rate is None:
         return model.calibrator
-    fitted = fit(model.margins(found.then), found.label)
+    fitted = calibration.choose(model.margins(found.then), found.label)
     return calibration.tracking(fitted, model.margins(found.tonight), base_rate)
 
 
@@ -304,12 +302,7 @@ def run(context: Context) -> None:
         model,
         model_version=champion.digest,
         bands=bands_of(settings.business.risk_bands),
-        words=Words(
-            source.currency,
-            has_visits,
-            outlook_of(fits, model) if fits else None,
-            recalibrated(trained, found, calibration.fit_logistic),
-        ),
+        words=Words(source.currency, has_visits, outlook_of(fits, model) if fits else None),
         win_back=source.win_back,
         terms=Terms(
             source.win_back.value_days,

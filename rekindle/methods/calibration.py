@@ -162,26 +162,29 @@ def fit_logistic(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Log
 
 
 def fit_isotonic(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Isotonic:
-    """Isotonic regression by pooling adjacent violators (Ayer et al. 1955; Zadrozny and Elkan 2002), linear between.
+    """Centred isotonic regression: pooling adjacent violators (Ayer et al. 1955), each pool at its mean margin, straight
+    lines between (Oron and Flournoy 2017, "Centered isotonic regression").
 
-    Rows with one margin are one point. Targets are smoothed as in `fit_logistic`: no group is sure.
+    Without the steps of the plain form, on which 50 of 3,136 users lay beside a band's cut point and changed the band
+    together when outcomes became known. Rows with one margin are one point. Targets are smoothed as in `fit_logistic`:
+    no group is sure.
 
     Raises:
         ValueError: one class only, NaN, or unequal lengths.
     """
     x, truth = _fitted_rows(margin, label)
     points, place = np.unique(x, return_inverse=True)
+    size = np.bincount(place)
     # Shares are pooled as whole counts, exact in any order; smoothing is a straight line over them.
-    share, first = _pool(np.bincount(place, truth).astype(np.int64).tolist(), np.bincount(place).tolist())
+    share, first = _pool(np.bincount(place, truth).astype(np.int64).tolist(), size.tolist())
     low, high = _smoothed(np.array([0.0, 1.0]), truth)
-    pooled = low + (high - low) * share
+    rows = np.add.reduceat(size, first)
+    centre = np.add.reduceat(points * size, first) / rows
+    # A mean may be rounded past the ends of its pool.
     last = np.append(first[1:], len(points)) - 1
-    knots, heights = [], []
-    for start, stop, height in zip(first, last, pooled, strict=True):
-        for point in sorted({int(start), int(stop)}):
-            knots.append(float(points[point]))
-            heights.append(float(height))
-    return Isotonic(tuple(knots), tuple(heights))
+    centre = np.clip(centre, points[first], points[last])
+    heights = low + (high - low) * share
+    return Isotonic(tuple(centre.tolist()), tuple(heights.tolist()))
 
 
 def choose(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Logistic | Isotonic:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekindle.methods import churn_counterfactuals
-from rekindle.methods.calibration import Calibrator
 from rekindle.methods.churn_models import ChurnModel
 from rekindle.methods.reason_words import MOST_REASONS, NOTHING_STANDS_OUT, PHRASES, associated, spoken
 from rekindle.methods.xgboost_scoring import top_contributions
@@ -60,14 +59,11 @@ class Words:
     Attributes:
         outlook: what a model of rhythms expects of users, by feature; None where none was fitted.
         has_visits: whether the log tells of visits, and not of purchases alone.
-        points: a smooth curve from margin to probability, by which the points of reasons are told: on a step of an
-            isotonic calibrator nothing would seem to matter. None: the model's calibrator.
     """
 
     currency: str
     has_visits: bool = True
     outlook: Outlook | None = None
-    points: Calibrator | None = None
 
 
 def scorer(
@@ -94,7 +90,7 @@ def scorer(
             scored["churn_probability"] = probability
             scored["is_at_risk"] = at_risk
             scored["risk_band"] = bands.of(probability)
-            scored["reasons"] = reasons(model, frame, margin, at_risk, words)
+            scored["reasons"] = reasons(model, frame, margin, at_risk, words.currency)
             scored["lowers_risk"] = pd.Series(lowers_risk(model, frame, probability, at_risk, words), dtype=object)
             for name, other in (("band_by_behaviour", "then"), ("band_by_labels", "now")):
                 past = getattr(before, other) if before else None
@@ -105,7 +101,7 @@ def scorer(
 
 
 def reasons(
-    model: ChurnModel, frame: pd.DataFrame, margin: NDArray[np.float64], at_risk: NDArray[np.bool_], words: Words
+    model: ChurnModel, frame: pd.DataFrame, margin: NDArray[np.float64], at_risk: NDArray[np.bool_], currency: str
 ) -> list[list[str]]:
     """One to three reasons for each row of the frame, heaviest first."""
     added = model.contributions(frame)
@@ -114,7 +110,7 @@ def reasons(
     spoken_of = [name for name in PHRASES if name in frame.columns]
     place_of = {name: place for place, name in enumerate(model.features)}
     phrases: list[dict[str, list[str]]] = [
-        spoken((model.features[place] for place in picked if place >= 0), values, bool(leaving), words.currency)
+        spoken((model.features[place] for place in picked if place >= 0), values, bool(leaving), currency)
         for picked, values, leaving in zip(chosen, frame[spoken_of].to_dict("records"), at_risk, strict=True)
     ]
     # One call of the calibrator for all phrases of all rows: what the probability were without each.
@@ -124,8 +120,8 @@ def reasons(
     ]
     if not rows:
         return [[NOTHING_STANDS_OUT] for _ in phrases]
-    curve = words.points or model.calibrator
-    points = iter(100 * (curve.apply(margin[rows]) - curve.apply(margin[rows] - np.array(weight))))
+    without = model.calibrator.apply(margin[rows] - np.array(weight))
+    points = iter(100 * (model.calibrator.apply(margin[rows]) - without))
     return [
         [associated(phrase, bool(leaving), next(points)) for phrase in said] or [NOTHING_STANDS_OUT]
         for said, leaving in zip(phrases, at_risk, strict=True)
