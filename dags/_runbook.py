@@ -45,7 +45,8 @@ TASKS: dict[str, tuple[str, str]] = {
         "To publish the night without training, trigger it again without `retrain`.",
     ),
     "train_churn": (
-        "Trains and calibrates the churn model on sliding past cut-offs, and registers it as a candidate.",
+        "Fits the declared churn methods on sliding past cut-offs, calibrates and judges all on the same later users, "
+        "and registers those that may serve as candidates. Started by `train`, it also searches their settings.",
         "As for `train_recommender`. Exit code 3: too few users left or stayed to learn from; the log has the numbers.",
     ),
     "judge_models": (
@@ -57,7 +58,8 @@ TASKS: dict[str, tuple[str, str]] = {
         "Clear the task. A champion file whose digest is wrong is refused by name: make rollback-model.",
     ),
     "score_churn": (
-        "Gives every active user a calibrated probability of leaving, a band and the three reasons that weigh most.",
+        "Gives every active user a calibrated probability of leaving, a band, the three reasons that weigh most, the "
+        "value at stake and a suggested action; says who changed the band and why, and if the model can be believed.",
         "Clear the task. A champion file whose digest is wrong is refused by name: make rollback-model.",
     ),
     "validate_outputs": (

@@ -2,20 +2,21 @@
 
 from rekindle.contract import Column, Table
 
-HEALTH_KINDS = ("calibration", "base_rate", "feature_drift", "score_drift")
+HEALTH_KINDS = ("calibration", "base_rate", "feature_drift", "score_drift", "value")
 
 CHURN_HEALTH = Table(
     name="churn_health",
     doc="One row per figure that the night watches of its churn model. docs/churn.md says how to read them.",
     key=("kind", "name"),
-    readers="jobs, analysts (through crm.churn_health)",
+    readers="jobs, CRM and analysts (through crm.churn_health)",
     served=True,
     columns=(
         Column(
             "kind",
             "string",
             "Calibration of what was said on the newest cut-off with known outcomes; base rates there; PSI of a"
-            " feature, or of the score, between that cut-off and tonight.",
+            " feature, or of the score, between that cut-off and tonight; value: money expected of its users in the"
+            " outcome window beside what they spent.",
             allowed=HEALTH_KINDS,
         ),
         Column("name", "string", "The figure or the feature."),

@@ -97,7 +97,7 @@ def outcomes(context: Context, features: DataFrame) -> Outcomes:
         customers(eligible(features.where(F.col("as_of") == F.lit(day)), churn.eligibility_days), excluded)
         for day in (cut, as_of)
     )
-    found = sampled(then.join(known.select("user_key", "is_churned"), "user_key"), "is_churned")
+    found = sampled(then.join(known.select("user_key", "is_churned", "spend"), "user_key"), "is_churned", "spend")
     days = weekly(cut, context.source.first_date + timedelta(days=churn.history_days))
     rates = base_rates(events, days, churn.horizon_days, churn.gap_days, churn.eligibility_days, as_of)
     return Outcomes(cut, found["is_churned"].to_numpy(dtype=np.float64), found, sampled(tonight), rates)
@@ -140,7 +140,18 @@ def health(model: ChurnModel, tonight: ChurnModel, found: Outcomes, context: Con
         )
     )
     told.append(churn_drift.Figure("score_drift", "margin", churn_drift.psi(margin, margin_now), limits.psi))
-    return told + churn_drift.drift(before, now, AGEING, limits.psi)
+    return told + churn_drift.drift(before, now, AGEING, limits.psi) + value_health(context, found)
+
+
+def value_health(context: Context, found: Outcomes) -> list[churn_drift.Figure]:
+    """How good what was expected of the users' spending was; empty, and a word in the log, where nothing was."""
+    buyers = found.then[found.then["expected_purchases"].notna()]
+    try:
+        said = purchase_summaries.spend_expected(buyers, buyers["expected_purchases"].to_numpy(dtype=np.float64))
+        return churn_drift.value_watched(said, buyers["spend"].to_numpy(dtype=np.float64))
+    except ValueError as error:
+        context.log.warning("value is not compared with what came: %s", error)
+        return []
 
 
 def suggested_action(conf: WinBack) -> Column:

@@ -54,6 +54,7 @@ class ChurnNight:
         watched: calibration, base rates and score drift; and features by drift, the largest first.
         table: every method of the champion's training on all judged users, best first; `groups` the champion's.
         pictures: (title, PNG in base64).
+        value: from what value at stake was learnt, and what could not be; empty where nothing is told.
     """
 
     bands: list[dict[str, Any]]
@@ -64,6 +65,14 @@ class ChurnNight:
     groups: list[dict[str, Any]]
     threshold: dict[str, Any]
     pictures: list[tuple[str, str]]
+    value: str = ""
+
+    @property
+    def tenths(self) -> list[tuple[float, float]]:
+        """(money expected, money spent) of a user on average, by tenths of what was expected, least first."""
+        found = {one["name"]: one["value"] for one in self.watched if one["kind"] == "value"}
+        said = sorted(name for name in found if name.startswith("tenth_") and name.endswith("_said"))
+        return [(found[name], found[name.replace("_said", "_came")]) for name in said]
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
@@ -159,6 +168,7 @@ def churn_night(context: Context) -> ChurnNight | None:
     judged = json.loads((folder / registry.JUDGED).read_bytes()) if (folder / registry.JUDGED).exists() else {}
     rows = judged.get("methods", [])
     everybody = [one for one in rows if one["group"] == "all" and "roc_auc" in one]
+    scored = [s.detail for s in context.ledger.stages(context.run_id) if s.name == "score_churn" and s.status == "done"]
     return ChurnNight(
         bands=asked(
             context,
@@ -190,7 +200,15 @@ def churn_night(context: Context) -> ChurnNight | None:
             for name, title in PICTURES
             if (folder / name).exists()
         ],
+        value=value_words(scored[-1].get("value", {}) if scored else {}),
     )
+
+
+def value_words(told: dict[str, Any]) -> str:
+    """What score_churn said of its models of purchases, in a sentence or two."""
+    if "model" not in told:
+        return f"No value is told: {told['not_told']}" if "not_told" in told else ""
+    return "; ".join([f"Purchases to come by {told['model']} of {told['buyers']:,} buyers", *told["degraded"]])
 
 
 def asked(context: Context, statement: str) -> list[dict[str, Any]]:
@@ -335,7 +353,7 @@ def churn_summary(churn: ChurnNight) -> Group:
         f"[bold]Alarm[/]: {one['kind']} {one['name']} is {one['value']:.3f}, limit {one['alarm_above']:g}"
         for one in churn.alarms
     ]
-    return Group(bands, *lines, "")
+    return Group(bands, *([churn.value, ""] if churn.value else []), *lines, "")
 
 
 def by_cause(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -162,8 +162,8 @@ def fit_logistic(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Log
 
 
 def fit_isotonic(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Isotonic:
-    """Centred isotonic regression: pooling adjacent violators (Ayer et al. 1955), each pool at its mean margin, straight
-    lines between (Oron and Flournoy 2017, "Centered isotonic regression").
+    """Centred isotonic regression: adjacent violators are pooled (Ayer et al. 1955), each pool stands at its mean
+    margin, and lines are straight between (Oron and Flournoy 2017, "Centered isotonic regression").
 
     Without the steps of the plain form, on which 50 of 3,136 users lay beside a band's cut point and changed the band
     together when outcomes became known. Rows with one margin are one point. Targets are smoothed as in `fit_logistic`:

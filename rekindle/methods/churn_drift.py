@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rekindle.methods import classification
+from rekindle.methods import classification, value_figures
 
 BINS = 10
 LEAST_SHARE = 1e-4  # an empty bin of either side counts as one in ten thousand: ln 0 is no number
@@ -85,3 +85,17 @@ def calibration_figures(
         Figure("calibration", "brier_skill", classification.brier_skill(label, said)),
         Figure("calibration", "roc_auc", classification.roc_auc(label, said)),
     ]
+
+
+def value_watched(said: NDArray[np.float64], came: NDArray[np.float64]) -> list[Figure]:
+    """How far what was expected of users in the outcome window lay from what they spent; nothing has a limit.
+
+    Raises:
+        ValueError: as `value_figures.figures`.
+    """
+    found = value_figures.figures(said, came)
+    names = ("mean_said", "mean_came", "mae", "spearman", "normalised_gini", "top_share", "top_share_best")
+    told = [Figure("value", name, getattr(found, name)) for name in names]
+    for tenth, (_, expected, seen) in enumerate(found.deciles, 1):
+        told += [Figure("value", f"tenth_{tenth:02d}_said", expected), Figure("value", f"tenth_{tenth:02d}_came", seen)]
+    return told

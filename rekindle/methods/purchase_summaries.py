@@ -217,6 +217,25 @@ def scorer(
     return score
 
 
+def spend_expected(frame: pd.DataFrame, purchases: Array) -> Array:
+    """Money expected of buyers of whom so many purchase days are expected, [rows], by what these very rows teach of
+    what a purchase day is worth; the frame has the four columns of a summary, without nulls in the first.
+
+    Raises:
+        ValueError: no value of any of them is known.
+    """
+    repeats, mean = (frame[name].to_numpy(np.float64, na_value=np.nan) for name in (TIMES[0], WORTH))
+    known = ~np.isnan(mean)
+    if not known.any():
+        raise ValueError(f"no value of any purchase is known of {len(frame)} buyers")
+    everybody = float((mean[known] * (repeats[known] + 1)).sum() / (repeats[known] + 1).sum())
+    worth, _ = _worth(repeats[known], mean[known], everybody)
+    if worth is None:
+        return purchases * everybody
+    found: Array = purchases * worth.mean(np.where(known & (mean > 0), repeats + 1, 0.0), np.where(known, mean, 0.0))
+    return found
+
+
 def _worth(repeats: Array, mean: Array, everybody: float | None) -> tuple[GammaGamma | None, str | None]:
     """(model, None), or (None, why there is none)."""
     back = (repeats > 0) & (mean > 0)

@@ -131,7 +131,10 @@ def test_twice_is_once_and_the_champion_is_judged_on_the_same_users(trained: Nig
     digest = before["xgboost"][0]
     run = trained.context.run_id
     trained.ledger.set_champion("churn_shop", "churn", digest, run, {"why": "test"})
+    two = {name: CHURN.methods[name] for name in ("logistic", "xgboost")}  # whoever else competes changes no model
     again = trained.once_more()
+    source = again.source.model_copy(update={"churn": CHURN.model_copy(update={"methods": two})})
+    again = replace(again, settings=again.settings.model_copy(update={"source": source}))
     train_churn.run(again)
     assert {k: v[0] for k, v in offers(trained).items()} == {k: v[0] for k, v in before.items()}
     assert again.detail["candidates"]["xgboost"]["digest"] == digest

@@ -23,7 +23,8 @@ from rekindle.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
-SERVED = ("recommendations", "item_similarities", "at_risk_users", "user_profiles", "retention_metrics")
+FILLED = ("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "retention_metrics")
+SERVED = (*FILLED, "churn_changes")  # of which a first night has none
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def shop() -> Iterator[Shop]:
     change(conf / "sources/simulated_shop.yaml", first_night=FIRST)
     source = yaml.safe_load((conf / "sources/simulated_shop.yaml").read_text())
     source["churn"] |= {"horizon_days": 10, "history_days": 14, "cutoff_step_days": 4, "training_cutoffs": 3}
+    # Two that may serve: every method is fitted in tests/churn.
+    source["churn"]["methods"] = {name: {"method": name} for name in ("logistic", "xgboost")}
     methods = source["recommend"]["methods"]
     methods["als"] |= {"rank": 8, "iterations": 4}
     methods["two_stages"] |= {"rounds": 20, "candidates": 20}
@@ -117,7 +120,8 @@ def test_the_first_night_fills_every_view_of_the_crm(shop: Shop, monkeypatch: py
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("New lines by fate", "Time by stage", "At risk", "Recommendations of one user", "Where to look"):
         assert part in done.stdout
-    for table in SERVED:
+    assert shop.crm(monkeypatch, "SELECT count(*) FROM crm.churn_changes") == [(0,)]
+    for table in FILLED:
         counted = shop.crm(monkeypatch, f"SELECT count(*), count(DISTINCT run_id), min(source) FROM crm.{table}")
         assert counted[0][0] > 0, table  # type: ignore[operator]
         assert counted[0][1:] == (1, "simulated_shop"), table
@@ -167,6 +171,8 @@ def test_a_bad_day_is_red_and_yesterday_stays_byte_for_byte(shop: Shop, monkeypa
     run = ledger.run(served.run_id)
     assert ledger.run(run.plan["base"]).business_date == FIRST, "it builds on the night before"
     assert len(ledger.fates(served.run_id)) == 1, "and cleans only what is new"
+    changed = shop.crm(monkeypatch, "SELECT DISTINCT compared_date, business_date FROM crm.churn_changes")
+    assert changed == [(FIRST, NEXT)], "a day later somebody has come, left or moved"
 
 
 def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +184,7 @@ def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: p
     for job, tables in (
         ("ingest/clean_events", ("events", "duplicates", "quarantine")),
         ("recommend/recommend_items", ("recommendations", "item_similarities")),
-        ("churn/score_churn", ("at_risk_users",)),
+        ("churn/score_churn", ("at_risk_users", "churn_changes", "churn_health")),
     ):
         done = shop.command("bin/spark-submit", f"jobs/{job}.py", *arguments, "--env", "processes")
         assert done.returncode == 0, done.stderr[-3000:]

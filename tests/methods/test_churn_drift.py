@@ -83,3 +83,17 @@ def test_a_limit_holds_in_both_directions() -> None:
     assert [Figure("calibration", "x", v, 0.1).is_alarm for v in (-0.2, -0.1, 0.0, 0.1, 0.2)] == [
         True, False, False, False, True,
     ]  # fmt: skip
+
+
+def test_value_is_watched_by_what_came_and_by_tenths() -> None:
+    made = np.random.default_rng(8)
+    came = made.gamma(1.0, 30.0, 2000)
+    told = {f.name: f for f in churn_drift.value_watched(came * made.uniform(0.5, 1.5, 2000), came)}
+    assert not any(f.is_alarm for f in told.values())
+    assert told["mean_came"].value == pytest.approx(came.mean())
+    assert 0.8 < told["spearman"].value < 1
+    assert told["top_share"].value < told["top_share_best"].value
+    tenths = [told[f"tenth_{n:02d}_came"].value for n in range(1, 11)]
+    assert tenths == sorted(tenths)
+    with pytest.raises(ValueError, match="there is no order to find"):
+        churn_drift.value_watched(came, came * 0)

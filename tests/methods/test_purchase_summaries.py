@@ -234,3 +234,18 @@ def test_windows_and_summaries_that_cannot_be_are_refused() -> None:
 def test_other_texts_are_no_fits(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Fits.from_json(text)
+
+
+def test_money_expected_is_purchases_times_a_worth_drawn_towards_everybodys() -> None:
+    made = np.random.default_rng(4)
+    frame = pd.DataFrame(
+        {"repeat_purchase_days": made.poisson(2, 500).astype(float), "purchase_value_mean": made.gamma(4, 10, 500)}
+    )
+    frame.loc[:1, "purchase_value_mean"] = [400.0, np.nan]
+    said = purchase_summaries.spend_expected(frame, np.full(500, 2.0))
+    assert frame["purchase_value_mean"].mean() * 2 < said[0] < 800, "one dear day is partly luck"
+    assert said[1] == pytest.approx(2 * frame["purchase_value_mean"].mean(), rel=0.1), "a stranger is like everybody"
+    alike = frame.assign(purchase_value_mean=7.0)
+    assert purchase_summaries.spend_expected(alike, np.full(500, 3.0)) == pytest.approx(np.full(500, 21.0))
+    with pytest.raises(ValueError, match="no value of any purchase is known of 500 buyers"):
+        purchase_summaries.spend_expected(frame.assign(purchase_value_mean=np.nan), np.full(500, 1.0))

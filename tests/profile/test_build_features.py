@@ -242,7 +242,7 @@ def test_users_are_described_as_plain_python_counts_them_at_every_cutoff(spark: 
     assert nullable == {n for row in expected.values() for n, v in row.items() if v is None}, "each null occurs"
 
 
-@examples(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000), more=st.integers(1, 60))
 def test_the_future_and_the_order_of_rows_change_nothing(spark: Any, seed: int, more: int) -> None:
     log = random_log(seed, users=5, size=60)

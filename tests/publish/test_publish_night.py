@@ -42,7 +42,12 @@ def some_rows(table: Table, count: int) -> list[dict[str, Any]]:
         row.update(
             {
                 k: v
-                for k, v in (("user_key", f"k{n}"), ("rank", n + 1), ("week_start", date(2026, 1, 1 + n)))
+                for k, v in {
+                    "user_key": f"k{n}",
+                    "rank": n + 1,
+                    "week_start": date(2026, 1, 1 + n),
+                    "name": f"f{n}",
+                }.items()
                 if k in row
             }
         )

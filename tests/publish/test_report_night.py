@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.publish.report_night import ChurnNight, Night, last_attempts, number, page, summary
+from jobs.publish.report_night import ChurnNight, Night, last_attempts, number, page, summary, value_words
 from rekindle.ledger import CheckRecord, StageRecord
 
 COMPARED = {
@@ -74,6 +74,10 @@ def night() -> Night:
             watched=[
                 {"kind": "calibration", "name": "ece", "value": 0.21, "alarm_above": 0.1, "is_alarm": True,
                  "known_as_of": "2026-04-10"},
+                {"kind": "value", "name": "tenth_10_said", "value": 77.5, "alarm_above": None, "is_alarm": False,
+                 "known_as_of": "2026-04-10"},
+                {"kind": "value", "name": "tenth_10_came", "value": 81.25, "alarm_above": None, "is_alarm": False,
+                 "known_as_of": "2026-04-10"},
                 {"kind": "feature_drift", "name": "views_30d", "value": 0.01, "alarm_above": 0.25, "is_alarm": False,
                  "known_as_of": "2026-04-10"},
             ],
@@ -85,6 +89,7 @@ def night() -> Night:
             groups=[JUDGED | {"group": "one_time_buyers", "rows": 611}],
             threshold={"probability": 0.27},
             pictures=[("ROC curves", "aGVsbG8=")],
+            value=value_words({"model": "NBD", "buyers": 3031, "degraded": ["BG/NBD has no finite optimum"]}),
         ),
         look=[("this night as a page", "night.html"), ("a quarantined line", "make show-line FILE=<sha256> LINE=<n>")],
     )  # fmt: skip
@@ -125,6 +130,9 @@ def test_the_page_tells_the_same_and_runs_nothing(night: Night) -> None:
 def test_who_may_leave_is_told_with_what_changed_and_what_not_to_believe(night: Night) -> None:
     told = " ".join(summary(night).split())
     assert "21 moved by behaviour, 9 left by labels" in told
+    for shown in (told, " ".join(page(night).split())):
+        assert "Purchases to come by NBD of 3,031 buyers; BG/NBD has no finite optimum" in shown
+    assert value_words({"not_told": "nobody came back"}) == "No value is told: nobody came back"
     assert "Alarm: calibration ece is 0.210, limit 0.1" in told
     shown = " ".join(page(night).split())
     for fact in (
@@ -136,6 +144,7 @@ def test_who_may_leave_is_told_with_what_changed_and_what_not_to_believe(night: 
         "4.2",
     ):
         assert fact in shown
+    assert '<td class="n">77.50</td><td class="n">81.25</td>' in shown
     assert "views 30d" not in shown, "a feature that has not drifted is not told"
     assert '<img alt="ROC curves" src="data:image/png;base64,aGVsbG8=">' in shown
 
