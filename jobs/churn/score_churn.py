@@ -69,9 +69,11 @@ class Outcomes:
     rates: Mapping[date, tuple[int, float]]
 
     @property
-    def suffice(self) -> bool:
-        """Whether enough of each class is there to calibrate on."""
-        return len(self.tonight) > 0 and fewest_of_a_class(self.label) >= FEWEST_TO_CALIBRATE
+    def base_rate(self) -> float | None:
+        """The base rate of late; None where too few outcomes are known to calibrate on or to follow."""
+        if not len(self.tonight) or fewest_of_a_class(self.label) < FEWEST_TO_CALIBRATE:
+            return None
+        return tracked(self.rates, 2 * FEWEST_TO_CALIBRATE)
 
 
 def bands_of(conf: RiskBands) -> Bands:
@@ -108,11 +110,10 @@ def recalibrated(model: ChurnModel, found: Outcomes) -> Calibrator:
 
     The model's own where too few outcomes are known.
     """
-    base_rate = tracked(found.rates, 2 * FEWEST_TO_CALIBRATE)
-    if not found.suffice or base_rate is None:
+    if found.base_rate is None:
         return model.calibrator
     fitted = calibration.choose(model.margins(found.then), found.label)
-    return calibration.tracking(fitted, model.margins(found.tonight), base_rate)
+    return calibration.tracking(fitted, model.margins(found.tonight), found.base_rate)
 
 
 def health(model: ChurnModel, tonight: ChurnModel, found: Outcomes, context: Context) -> list[churn_drift.Figure]:
@@ -120,7 +121,7 @@ def health(model: ChurnModel, tonight: ChurnModel, found: Outcomes, context: Con
 
     `model` is calibrated as training left it, `tonight` as it scores.
     """
-    if not found.suffice:
+    if found.base_rate is None:
         return []
     limits = context.settings.business.drift
     before, now = (
@@ -322,7 +323,7 @@ def run(context: Context) -> None:
         ),
         fits=fits,
         before=model_before(context, last.run_id, found) if last else None,
-        calibrated_as_of=found.as_of if found.suffice else None,
+        calibrated_as_of=None if found.base_rate is None else found.as_of,
         eligibility_days=source.churn.eligibility_days,
         business_date=context.business_date,
     ).persist()
