@@ -59,6 +59,11 @@ class Churn(Strict):
     search_trials: Annotated[int, Field(ge=0)] = 20
     offer: Offer = Offer(cost=1.0, saves=0.1, margin=0.25)
 
+    @property
+    def settled_days(self) -> int:
+        """Days after the log's first from which on who is eligible is no longer decided by where the log begins."""
+        return max(self.history_days, self.eligibility_days)
+
     @model_validator(mode="after")
     def _baseline_apart(self) -> Churn:
         if BASELINE in self.methods:

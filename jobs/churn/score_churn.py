@@ -100,7 +100,7 @@ def outcomes(context: Context, features: DataFrame) -> Outcomes:
         for day in (cut, as_of)
     )
     found = sampled(then.join(known.select("user_key", "is_churned", "spend"), "user_key"), "is_churned", "spend")
-    days = weekly(cut, context.source.first_date + timedelta(days=churn.history_days))
+    days = weekly(cut, context.source.first_date + timedelta(days=churn.settled_days))
     rates = base_rates(events, days, churn.horizon_days, churn.gap_days, churn.eligibility_days, as_of)
     return Outcomes(cut, found["is_churned"].to_numpy(dtype=np.float64), found, sampled(tonight), rates)
 

@@ -166,7 +166,7 @@ class Trained:
 def base_rate_of_late(context: Context, events: DataFrame, cuts: Cutoffs) -> float | None:
     """What `score_churn` would have followed as of the judging cut-off: nothing later is looked at."""
     conf = context.source.churn
-    days = weekly(cuts.calibration, context.source.first_date + timedelta(days=conf.history_days))
+    days = weekly(cuts.calibration, context.source.first_date + timedelta(days=conf.settled_days))
     about = (conf.horizon_days, conf.gap_days, conf.eligibility_days, cuts.judging)
     return tracked(base_rates(events, days, *about), LEAST_TO_TRAIN)
 
