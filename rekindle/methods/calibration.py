@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAREST = 1e-9  # no probability is nearer to 0 or 1: a sigmoid in float64 would reach 1.0 at a margin of 37
-ISOTONIC_NEEDS = 1000  # rows of each class; below, isotonic overfits (Niculescu-Mizil and Caruana 2005)
+# Rows of each class. With 1,300 a day's new outcomes moved probabilities by 0.020 on average, and 312 of 3,153 users to
+# another risk band; the logistic curve 0.004 and 47, with the same Brier score to 0.0005.
+ISOTONIC_NEEDS = 10_000
 FARTHEST_SHIFT = 42.0  # log-odds: from 1e-9 to 1 − 1e-9, so any base rate between is reached
 MOST_STEPS = 100  # Newton on two convex parameters ends in about ten
 
@@ -188,7 +190,7 @@ def fit_isotonic(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Iso
 
 
 def choose(margin: NDArray[np.float64], label: NDArray[np.generic]) -> Logistic | Isotonic:
-    """Isotonic with at least 1,000 rows of each class, else logistic; each fitted on these rows.
+    """Isotonic with at least 10,000 rows of each class, else logistic; each fitted on these rows.
 
     Raises:
         ValueError: as `fit_logistic`.

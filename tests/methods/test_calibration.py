@@ -36,7 +36,7 @@ def test_the_logistic_fit_is_the_optimum_that_another_optimiser_finds() -> None:
 
 
 def test_exaggerated_margins_become_honest_on_later_users() -> None:
-    for size, kind in ((1500, Logistic), (12_000, Isotonic)):
+    for size, kind in ((1500, Logistic), (40_000, Isotonic)):
         calibrator = calibration.choose(*shop(size))
         later, left = shop(20_000, seed=99)
         said = calibrator.apply(later)
@@ -45,10 +45,10 @@ def test_exaggerated_margins_become_honest_on_later_users() -> None:
         assert classification.ece(left, said) < 0.03 < classification.ece(left, raw)
 
 
-def test_isotonic_needs_a_thousand_of_each_class() -> None:
-    margin = np.linspace(-3, 3, 2999)
-    few = np.arange(2999) < 999
-    enough = np.arange(2999) < 1000
+def test_isotonic_needs_ten_thousand_of_each_class() -> None:
+    margin = np.linspace(-3, 3, 29_999)
+    few = np.arange(29_999) < 9_999
+    enough = np.arange(29_999) < 10_000
     assert isinstance(calibration.choose(margin, few), Logistic)
     assert isinstance(calibration.choose(margin, ~few), Logistic)
     assert isinstance(calibration.choose(margin, enough), Isotonic)
