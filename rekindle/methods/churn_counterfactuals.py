@@ -58,7 +58,7 @@ def changes(frame: pd.DataFrame, outlook: Outlook | None, has_visits: bool) -> d
     """The same users after each change, by its words. Without visits in the log none is to be seen there."""
     found = {"an order today": ordered(frame, outlook)}
     if has_visits:
-        found |= {"a visit today": visited(frame, 1), "visits on three days more": visited(frame, 3)}
+        found |= {"a visit today": visited(frame, 1), "visiting on three more days": visited(frame, 3)}
     return found
 
 
