@@ -51,7 +51,7 @@ class ChurnNight:
     Attributes:
         bands: users, mean probability and money by band, highest first.
         actions, changes: counts.
-        watched: calibration, base rates and score drift; and features by drift, the largest first.
+        watched: every figure of churn_health, alarms first.
         table: every method of the champion's training on all judged users, best first; `groups` the champion's.
         pictures: (title, PNG in base64).
         value: from what value at stake was learnt, and what could not be; empty where nothing is told.
@@ -190,7 +190,7 @@ def churn_night(context: Context) -> ChurnNight | None:
         watched=asked(
             context,
             "SELECT kind, name, value, alarm_above, is_alarm, known_as_of FROM serve.churn_health"
-            " WHERE run_id = %(run)s ORDER BY is_alarm DESC, kind, abs(value) DESC, name",
+            " WHERE run_id = %(run)s ORDER BY is_alarm DESC, kind, name",
         ),
         table=sorted(everybody, key=lambda one: (-one["roc_auc"], one["method"])),
         groups=[one for one in rows if one["method"] == champion.method and "roc_auc" in one],
