@@ -66,12 +66,12 @@ def test_the_isotonic_curve_goes_through_the_middle_of_scikit_learns_steps(rows:
     positives, negatives = left.sum(), (~left).sum()
     target = np.where(left, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     reference = IsotonicRegression(out_of_bounds="clip").fit(margin, target)
-    steps = reference.predict(margin)
+    steps = reference.predict(margin).round(12)  # its sums of doubles give equal steps last digits of their own
     found = calibration.fit_isotonic(margin, left)
     middles = {float(height): float(margin[steps == height].mean()) for height in np.unique(steps)}
     for height, middle in middles.items():
         assert found.apply(np.array([middle]))[0] == pytest.approx(height, abs=1e-9)
-    asked = np.linspace(min(middles.values()), max(middles.values()), 50)
+    asked = np.linspace(min(middles.values()), max(middles.values()), 50)[1:-1]  # the ends may be rounded beyond
     if len(middles) > 1:
         assert (np.diff(found.apply(asked)) > 0).all(), "no two users between the ends are told the same for nothing"
 
