@@ -80,6 +80,21 @@ def fail(code: int, *told: str) -> int:
     return code
 
 
+def ended(action: Callable[[], None]) -> int:
+    """The exit code of a command that is no stage: 0, or what its error means, told by `fail`."""
+    try:
+        action()
+    except settings.SettingsError as error:
+        return fail(USAGE, *error.faults)
+    except (UsageError, identity.IdentityError, warehouse.WarehouseError) as error:
+        return fail(USAGE, str(error))
+    except (DataRefused, LedgerError) as error:
+        return fail(REFUSED, str(error))
+    except (psycopg.OperationalError, embedded.EmbeddedError) as error:
+        return fail(TEMPORARY, f"temporary: the warehouse did not answer: {error}")
+    return DONE
+
+
 def arguments(name: str, argv: list[str]) -> argparse.Namespace:
     """The parsed command line; an unknown or missing argument exits 2 with one line and the usage."""
     parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)

@@ -18,7 +18,6 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from pyspark.sql import DataFrame
@@ -28,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rekindle import cli, embedded, night, settings, warehouse
-from rekindle.ledger import Ledger, LedgerError
+from rekindle import cli, night, settings, warehouse
+from rekindle.ledger import Ledger
 from rekindle.methods import churn_definition_pages as pictures
 from rekindle.methods import churn_definitions as definitions
 from rekindle.methods import interpurchase
@@ -316,34 +315,33 @@ def main(argv: Sequence[str]) -> int:
     given = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)
+    return cli.ended(lambda: compare(given))
+
+
+def compare(given: argparse.Namespace) -> None:
+    """Look at the served night of the arguments' source, write the page and show the figures.
+
+    Raises:
+        UsageError, DataRefused: as the command line or the log is.
+    """
+    loaded = settings.load(given.source, given.env)
+    asked = settings.parse_date(given.date) if given.date else None
+    ledger = Ledger(lambda: warehouse.connect(loaded.environment, "writer"))
+    served = ledger.served(loaded.source.name)
+    if served is None:
+        raise DataRefused(f"{loaded.source.name} has no published night yet; run one with make nightly")
+    day = asked or served.business_date
+    if day > served.business_date:
+        raise UsageError(f"DATE={day}: the served night is {served.business_date}; expected that day or an earlier")
+    spark = cli.spark_session("compare_definitions", loaded.environment)
     try:
-        loaded = settings.load(given.source, given.env)
-        asked = settings.parse_date(given.date) if given.date else None
-        ledger = Ledger(lambda: warehouse.connect(loaded.environment, "writer"))
-        served = ledger.served(loaded.source.name)
-        if served is None:
-            raise DataRefused(f"{loaded.source.name} has no published night yet; run one with make nightly")
-        day = asked or served.business_date
-        if day > served.business_date:
-            raise UsageError(f"DATE={day}: the served night is {served.business_date}; expected that day or an earlier")
-        spark = cli.spark_session("compare_definitions", loaded.environment)
-        try:
-            run, log = ledger.run(served.run_id), logging.getLogger("compare_definitions")
-            log.info("reading source=%s run=%s up_to=%s", loaded.source.name, served.run_id, day)
-            lab = look(cli.Context(loaded, day, ledger, False, run, spark, {}, log))
-        finally:
-            spark.stop()
-        console = Console(width=None if sys.stdout.isatty() else NOT_A_TERMINAL, highlight=False)
-        show(lab, write(lab, loaded.home), console)
-    except settings.SettingsError as error:
-        return cli.fail(cli.USAGE, *error.faults)
-    except (UsageError, warehouse.WarehouseError) as error:
-        return cli.fail(cli.USAGE, str(error))
-    except (DataRefused, LedgerError) as error:
-        return cli.fail(cli.REFUSED, str(error))
-    except (psycopg.OperationalError, embedded.EmbeddedError) as error:
-        return cli.fail(cli.TEMPORARY, f"temporary: the warehouse did not answer: {error}")
-    return cli.DONE
+        run, log = ledger.run(served.run_id), logging.getLogger("compare_definitions")
+        log.info("reading source=%s run=%s up_to=%s", loaded.source.name, served.run_id, day)
+        lab = look(cli.Context(loaded, day, ledger, False, run, spark, {}, log))
+    finally:
+        spark.stop()
+    console = Console(width=None if sys.stdout.isatty() else NOT_A_TERMINAL, highlight=False)
+    show(lab, write(lab, loaded.home), console)
 
 
 if __name__ == "__main__":

@@ -84,8 +84,10 @@ def bands_of(conf: RiskBands) -> Bands:
 def sampled(users: DataFrame, *columns: str) -> pd.DataFrame:
     """All inputs and these columns of the users, or of about LARGEST_SAMPLE chosen by hash, in the order of keys."""
     inputs = [F.col(name).cast("float").alias(name) for name in MODEL_INPUTS]
-    some = chosen(users, users.count(), LARGEST_SAMPLE)
-    return some.select("user_key", *columns, *inputs).toPandas().sort_values("user_key", ignore_index=True)
+    users = users.select("user_key", *columns, *inputs).persist()  # counted and then brought: joined once
+    some = chosen(users, users.count(), LARGEST_SAMPLE).toPandas()
+    users.unpersist()
+    return some.sort_values("user_key", ignore_index=True)
 
 
 def outcomes(context: Context, features: DataFrame) -> Outcomes:

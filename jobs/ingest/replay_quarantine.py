@@ -19,13 +19,12 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from rekindle import cli, embedded, identity, settings, warehouse
-from rekindle.ledger import LandedFile, Ledger, LedgerError, Run, TableVersion
+from rekindle import cli, identity, settings, warehouse
+from rekindle.ledger import LandedFile, Ledger, Run, TableVersion
 from rekindle.line_cleaning import Secret
 from rekindle.refusals import DataRefused, UsageError
 from rekindle.sources import Ingest
@@ -209,23 +208,22 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """The exit code."""
     given = arguments(argv)
-    try:
-        loaded = settings.load(given.source, given.env)
-        day = settings.parse_date(given.date) if given.date else None
-        night = night_of(Ledger(lambda: warehouse.connect(loaded.environment, "writer")), loaded.source.name, day)
-        if given.night_only:
-            sys.stdout.write(f"{night.run.business_date}\n")
-            return cli.DONE
-        _show(loaded, night)
-    except settings.SettingsError as error:
-        return cli.fail(cli.USAGE, *error.faults)
-    except (UsageError, identity.IdentityError, warehouse.WarehouseError) as error:
-        return cli.fail(cli.USAGE, str(error))
-    except (DataRefused, LedgerError) as error:
-        return cli.fail(cli.REFUSED, str(error))
-    except (psycopg.OperationalError, embedded.EmbeddedError) as error:
-        return cli.fail(cli.TEMPORARY, f"temporary: the warehouse did not answer: {error}")
-    return cli.DONE
+    return cli.ended(lambda: replayed(given))
+
+
+def replayed(given: argparse.Namespace) -> None:
+    """Show what the night's lines would become; with `night_only` its date alone.
+
+    Raises:
+        UsageError, DataRefused: as the command line or the night is.
+    """
+    loaded = settings.load(given.source, given.env)
+    day = settings.parse_date(given.date) if given.date else None
+    night = night_of(Ledger(lambda: warehouse.connect(loaded.environment, "writer")), loaded.source.name, day)
+    if given.night_only:
+        sys.stdout.write(f"{night.run.business_date}\n")
+        return
+    _show(loaded, night)
 
 
 def _show(loaded: settings.Settings, night: Night) -> None:

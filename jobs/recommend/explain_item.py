@@ -14,18 +14,17 @@ import math
 import sys
 from collections.abc import Sequence
 
-import psycopg
 from pyspark.sql import DataFrame
 
-from rekindle import cli, embedded, identity, night, registry, settings, warehouse
-from rekindle.ledger import Ledger, LedgerError
+from rekindle import cli, identity, night, registry, settings, warehouse
+from rekindle.ledger import Ledger
 from rekindle.methods.list_batch import Batch
 from rekindle.methods.list_why import Why, why
 from rekindle.methods.listing import tastes_of
 from rekindle.methods.recommenders import Recommender
 from rekindle.methods.serving import shown_of
 from rekindle.methods.serving_frames import Night
-from rekindle.refusals import DataRefused, UsageError
+from rekindle.refusals import UsageError
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
@@ -94,29 +93,30 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     if not (given.user and given.item):
         return cli.fail(cli.USAGE, "USER= and ITEM= are both needed, as in make why USER=C100168 ITEM=CA-17")
+    return cli.ended(lambda: say(given))
+
+
+def say(given: argparse.Namespace) -> None:
+    """Explain the arguments' item to standard output, from the served night.
+
+    Raises:
+        UsageError, DataRefused: as the command line or the night is.
+    """
+    loaded = settings.load(given.source, given.env)
+    ledger = Ledger(lambda: warehouse.connect(loaded.environment, "writer"))
+    served = ledger.served(loaded.source.name)
+    if served is None:
+        raise UsageError(f"{loaded.source.name} has no published night yet; run one with make nightly")
+    spark = cli.spark_session("explain_item", loaded.environment)
+    log = logging.getLogger("explain_item")
+    run = ledger.run(served.run_id)
     try:
-        loaded = settings.load(given.source, given.env)
-        ledger = Ledger(lambda: warehouse.connect(loaded.environment, "writer"))
-        served = ledger.served(loaded.source.name)
-        if served is None:
-            raise UsageError(f"{loaded.source.name} has no published night yet; run one with make nightly")
-        spark = cli.spark_session("explain_item", loaded.environment)
-        log = logging.getLogger("explain_item")
-        run = ledger.run(served.run_id)
-        try:
-            context = cli.Context(loaded, served.business_date, ledger, False, run, spark, {}, log)
-            sys.stdout.write(explain(context, given.user, given.item))
-        finally:
-            spark.stop()
-    except settings.SettingsError as error:
-        return cli.fail(cli.USAGE, *error.faults)
-    except (UsageError, identity.IdentityError, warehouse.WarehouseError, registry.RegistryError) as error:
-        return cli.fail(cli.USAGE, str(error))
-    except (DataRefused, LedgerError) as error:
-        return cli.fail(cli.REFUSED, str(error))
-    except (psycopg.OperationalError, embedded.EmbeddedError) as error:
-        return cli.fail(cli.TEMPORARY, f"temporary: the warehouse did not answer: {error}")
-    return cli.DONE
+        context = cli.Context(loaded, served.business_date, ledger, False, run, spark, {}, log)
+        sys.stdout.write(explain(context, given.user, given.item))
+    except registry.RegistryError as error:
+        raise UsageError(str(error)) from error
+    finally:
+        spark.stop()
 
 
 if __name__ == "__main__":

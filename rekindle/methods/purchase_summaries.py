@@ -78,7 +78,7 @@ class Fits:
     def model(self) -> Model:
         """The likelier of both, BG/NBD where they are equally so. They have as many parameters, so AIC agrees; and an
         NBD, which both contain, is kept only if neither found losses."""
-        return self.mbg if self.mbg.log_likelihood > self.bg.log_likelihood else self.bg
+        return _likelier(self.bg, self.mbg)
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -141,8 +141,7 @@ def rhythm(frame: DataFrame) -> Model | None:
     kinds = grouped(frame)
     if not (kinds.buyers.repeats > 0).any():
         return None
-    bg, mbg = (buy_till_you_die.fit(kinds.buyers, at_once=at_once) for at_once in (False, True))
-    return mbg if mbg.log_likelihood > bg.log_likelihood else bg
+    return _likelier(*_both(kinds.buyers))
 
 
 def fit_night(frame: DataFrame, key: str = "user_key") -> Fits:
@@ -157,7 +156,7 @@ def fit_night(frame: DataFrame, key: str = "user_key") -> Fits:
     from pyspark.sql import functions as F
 
     kinds = grouped(frame)
-    bg, mbg = (buy_till_you_die.fit(kinds.buyers, at_once=at_once) for at_once in (False, True))
+    bg, mbg = _both(kinds.buyers)
     valued = F.col(TIMES[0]).isNotNull() & F.col(WORTH).isNotNull() & ~F.isnan(WORTH)
     sample = frame.where(valued).orderBy(F.xxhash64(key), key).limit(SAMPLED).select(TIMES[0], WORTH).toArrow()
     repeats, mean = _numbers(sample, TIMES[0]), _numbers(sample, WORTH)
@@ -234,6 +233,15 @@ def spend_expected(frame: pd.DataFrame, purchases: Array) -> Array:
         return purchases * everybody
     found: Array = purchases * worth.mean(np.where(known & (mean > 0), repeats + 1, 0.0), np.where(known, mean, 0.0))
     return found
+
+
+def _both(buyers: Buyers) -> tuple[Model, Model]:
+    """BG/NBD and MBG/NBD of the same buyers."""
+    return buy_till_you_die.fit(buyers), buy_till_you_die.fit(buyers, at_once=True)
+
+
+def _likelier(bg: Model, mbg: Model) -> Model:
+    return mbg if mbg.log_likelihood > bg.log_likelihood else bg
 
 
 def _worth(repeats: Array, mean: Array, everybody: float | None) -> tuple[GammaGamma | None, str | None]:
