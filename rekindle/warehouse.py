@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, InvalidCatalogName, InvalidPassword
 from psycopg.rows import TupleRow
 
-from rekindle import embedded, warehouse_tables
+from rekindle import embedded, warehouse_tables, warehouse_views
 from rekindle.contract import Table
 from rekindle.settings import Environment, Settings, home
 
@@ -173,6 +173,8 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             )
         for statement in warehouse_tables.rights(environment.warehouse.database, [t.name for t in tables]):
             conn.execute(statement)
+        for statement in warehouse_views.rights(tables):
+            conn.execute(statement)
         if _is_superuser(conn):
             for statement in warehouse_tables.SUPERUSER_RIGHTS:
                 conn.execute(statement)
@@ -327,7 +329,7 @@ def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list
     known: dict[str, str] = dict(conn.execute("SELECT name, definition FROM ops.views").fetchall())
     differences = []
     views = [view for table in tables for view in warehouse_tables.views_of(table)]
-    for view in [*views, warehouse_tables.publications_view()]:
+    for view in [*views, warehouse_tables.publications_view(), *warehouse_views.about(tables)]:
         exists = conn.execute("SELECT to_regclass(%s)", [f"crm.{view.name}"]).fetchone() != (None,)
         same = exists and known.get(view.name) == view.definition
         if exists and not same and not change:
@@ -338,9 +340,9 @@ def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list
         if not same:
             conn.execute(view.create())
             conn.execute(
-                "INSERT INTO ops.views (name, definition) VALUES (%s, %s)"
-                " ON CONFLICT (name) DO UPDATE SET definition = excluded.definition",
-                [view.name, view.definition],
+                "INSERT INTO ops.views (name, definition, version) VALUES (%s, %s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, version = excluded.version",
+                [view.name, view.definition, view.version],
             )
         for statement in view.comments():
             conn.execute(statement)

@@ -107,6 +107,7 @@ LEDGER = (
     """CREATE TABLE IF NOT EXISTS ops.run_champions (
   run_id text NOT NULL REFERENCES ops.runs, kind text NOT NULL, digest text NOT NULL, PRIMARY KEY (run_id, kind))""",
     "CREATE TABLE IF NOT EXISTS ops.views (name text PRIMARY KEY, definition text NOT NULL)",
+    "ALTER TABLE ops.views ADD COLUMN IF NOT EXISTS version integer NOT NULL DEFAULT 1",
 )
 
 SERVING = (
@@ -150,12 +151,13 @@ READER_SETTINGS = (
 
 @dataclass(frozen=True)
 class View:
-    """A view of schema crm: its name, its select, and what it and its columns mean."""
+    """A view of schema crm: its name, its select, what it and its columns mean, and which version of it this is."""
 
     name: str
     definition: str
     doc: str
     columns: tuple[tuple[str, str], ...]
+    version: int = 1
 
     def create(self) -> str:
         """The CREATE VIEW statement."""
@@ -163,7 +165,7 @@ class View:
 
     def comments(self) -> list[str]:
         """COMMENT statements for the view and every column."""
-        lines = [f"COMMENT ON VIEW crm.{self.name} IS {text(self.doc)}"]
+        lines = [f"COMMENT ON VIEW crm.{self.name} IS {text(f'{self.doc} Version {self.version}.')}"]
         return lines + [f"COMMENT ON COLUMN crm.{self.name}.{c} IS {text(told)}" for c, told in self.columns]
 
 
@@ -197,8 +199,8 @@ def views_of(table: Table) -> tuple[View, View]:
 
     by_run = f"{table.doc} Of every kept published run: filter on run_id to page through one of them."
     return (
-        View(table.name, select("pointers", ""), table.doc, told),
-        View(f"{table.name}_by_run", select("publications", " WHERE p.is_kept"), by_run, told),
+        View(table.name, select("pointers", ""), table.doc, told, table.version),
+        View(f"{table.name}_by_run", select("publications", " WHERE p.is_kept"), by_run, told, table.version),
     )
 
 
