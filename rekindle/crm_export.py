@@ -159,8 +159,8 @@ def _written(rows: Iterable[Sequence[object]], file: IO[str]) -> int:
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[str]]:
     """A file for its owner alone that takes the place of `path` when the block ends, and vanishes when it fails."""
-    if path.is_dir():
-        raise UsageError(f"OUT={path} is a folder; expected the name of a file")
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # /dev/stdout would be replaced by a file
+        raise UsageError(f"OUT={path} is a folder, a link or a device; expected the name of a file to make or replace")
     number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(number, "w", encoding="utf-8", newline="") as file:

@@ -326,6 +326,11 @@ def _make_table(conn: Connection, table: Table, change: bool) -> list[str]:
 
 def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list[str]:
     """The CRM's views; which ones are defined otherwise and were not replaced."""
+    if not conn.execute(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = 'ops.views'::regclass AND attname = 'version'"
+    ).fetchone():
+        # Asked first: the statement would wait for readers of crm.contracts also where the column is there.
+        conn.execute("ALTER TABLE ops.views ADD COLUMN version integer NOT NULL DEFAULT 1")
     known: dict[str, str] = dict(conn.execute("SELECT name, definition FROM ops.views").fetchall())
     differences = []
     views = [view for table in tables for view in warehouse_tables.views_of(table)]

@@ -106,8 +106,8 @@ LEDGER = (
     " (run_id, kind, digest, coalesce(against, ''))",
     """CREATE TABLE IF NOT EXISTS ops.run_champions (
   run_id text NOT NULL REFERENCES ops.runs, kind text NOT NULL, digest text NOT NULL, PRIMARY KEY (run_id, kind))""",
-    "CREATE TABLE IF NOT EXISTS ops.views (name text PRIMARY KEY, definition text NOT NULL)",
-    "ALTER TABLE ops.views ADD COLUMN IF NOT EXISTS version integer NOT NULL DEFAULT 1",
+    "CREATE TABLE IF NOT EXISTS ops.views (name text PRIMARY KEY, definition text NOT NULL,"
+    " version integer NOT NULL DEFAULT 1)",
 )
 
 SERVING = (

@@ -154,6 +154,22 @@ def test_another_version_takes_the_place_of_the_one_before(served: settings.Envi
         conn.execute("DELETE FROM ops.views WHERE name LIKE 'notes%'")
 
 
+def test_a_warehouse_from_before_views_had_versions_gets_them_and_readers_are_not_waited_for(
+    served: settings.Environment,
+) -> None:
+    with warehouse.connect(served, "owner") as conn:
+        conn.execute("DROP VIEW crm.contracts")
+        conn.execute("ALTER TABLE ops.views DROP COLUMN version")
+    warehouse.migrate(served, SERVED)
+    with warehouse.connect(served, "crm_reader") as conn:
+        before = conn.execute("SELECT count(*), max(version) FROM contracts").fetchone()
+        assert before is not None
+        assert before[1] == 1
+        conn.execute("SELECT count(*) FROM changes")
+        warehouse.migrate(served, SERVED)
+        assert conn.execute("SELECT count(*), max(version) FROM contracts").fetchone() == before
+
+
 # ---------------------------------------------------------------------- crm.changes
 
 

@@ -106,11 +106,13 @@ def test_what_cannot_be_exported_is_answered_with_what_can(shop: Shop, exported:
         exported("lists", run_id="nowhere")
     with pytest.raises(UsageError, match=rf"RUN='': .* keeps no such run; legal: {run.run_id}"):
         exported("lists_by_run")
-    with pytest.raises(UsageError, match="is a folder; expected the name of a file"):
-        exported("lists", out=tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for no_file in (tmp_path, tmp_path / "link", Path("/dev/null")):
+        with pytest.raises(UsageError, match="is a folder, a link or a device; expected the name of a file"):
+            exported("lists", out=no_file)
     with pytest.raises(FileNotFoundError):
         exported("lists", out=tmp_path / "nowhere" / "a.csv")
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    assert [p.name for p in tmp_path.iterdir()] == ["link"]
 
 
 def test_a_file_that_stood_there_is_replaced_whole_or_stays(

@@ -18,6 +18,7 @@ from tests.hostile_texts import IDENTIFIERS, aimed
 
 SHOP, LOCAL = "sources/simulated_shop.yaml", "environments/local.yaml"
 NAMES = aimed(IDENTIFIERS, "canary")
+HERE, LOGIN = "127.0.0.1:1", "u:hidden@127.0.0.1:1"
 POSTGRES = "jdbc:postgresql://db:5432/lake"
 OPTIONS = (
     *("autoDeserialize=true", "socketFactory=x.Y&socketFactoryArg=z", "loggerFile=/x", "sslfactory=x", "options=-c x"),
@@ -36,8 +37,8 @@ CATALOGS = (
     *("jdbc:h2:mem:x;INIT=RUNSCRIPT", "jdbc:derby:x;create=true", "ldap://db/x", "rest:x", "", f" {POSTGRES}"),
 )  # fmt: skip
 TRACKING = (
-    *("http://u:hidden@db:1", "http://db:1/?x=y", "http://db:1/#x", "http://db:1/a b", "http://", "http://db:1/\nx"),
-    *("ftp://db/x", "databricks", "databricks://p", "uc:x", "plugin:x", "file:///x", "x", "", "<x>y"),
+    *(f"http://{LOGIN}", f"http://{HERE}/?x=y", f"http://{HERE}/#x", f"http://{HERE}/a b", "http://", f"http://{HERE}/\nx"),
+    *(f"ftp://{HERE}/x", "databricks", "databricks://p", "uc:x", "plugin:x", "file:///x", "x", "", "<x>y"),
     *("sqlite:///x.db", "sqlite:////x.db?mode=ro", "sqlite+pysqlcipher:////x.db", "postgresql://u:hidden@db/x"),
     "mysql+pymysql://db/x?local_infile=1",
 )  # fmt: skip
@@ -136,7 +137,7 @@ def test_addresses_that_are_legal_stay_legal() -> None:
         *("jdbc:postgresql://[::1]:5432/lake", "jdbc:sqlite:/home of/it's/catalog.db?busy_timeout=30000"),
     ):
         assert settings.Lake(**lake | {"catalog_uri": uri}).catalog_uri == uri
-    for uri in ("http://127.0.0.1:5000", "https://mlflow.shop.internal/base/", "sqlite:////x/mlflow.db"):
+    for uri in ("http://127.0.0.1:5000", f"https://{HERE}/base/", "sqlite:////x/mlflow.db"):
         assert settings.MLflow(tracking_uri=uri, artifacts="x").tracking_uri == uri
 
 
@@ -146,7 +147,7 @@ def test_a_refused_address_is_told_by_place_and_not_repeated(changed: Callable[.
     assert "lake.catalog_uri: option 'password' is not allowed; legal: busy_timeout, sslmode, " in told
     assert "option 'autoDeserialize' is not allowed" in told
     assert "hidden" not in told
-    assert "hidden" not in told_of(changed(LOCAL, ("mlflow", "tracking_uri"), "http://u:hidden@db:1"))
+    assert "hidden" not in told_of(changed(LOCAL, ("mlflow", "tracking_uri"), f"http://{LOGIN}"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from jobs.ingest import draft_source
 from rekindle import crm_export, lake, registry, settings, show_line
@@ -124,6 +126,26 @@ def test_a_name_made_of_a_files_name_is_plain_too(texts: list[str]) -> None:
             made.append(draft_source.name_of(text, None))
     assert made
     assert [name for name in made if not IDENTIFIER.fullmatch(name)] == []
+
+
+def test_a_draft_has_the_same_parts_whatever_its_file_and_its_fields_are_called(
+    texts: list[str], tmp_path: Path
+) -> None:
+    rows = "".join(f"u{n % 7},view,i{n % 5},2026-04-{1 + n % 28:02d} 10:00:00,x\n" for n in range(60))
+
+    def drafted(file: str, field: str) -> dict[str, Any]:
+        path = tmp_path / file
+        quoted = field.replace('"', '""')
+        path.write_text(f'user_id,event_type,item_id,event_time,"{quoted}"\n{rows}', encoding="utf-8")
+        made = yaml.safe_load(draft_source.render(draft_source.look(path), "shop"))
+        path.unlink()
+        assert made["name"] == "shop"
+        return {"source": set(made), "files": {name: set(kind) for name, kind in made["files"].items()}}
+
+    usual = drafted("log.csv", "colour")
+    for text in [one for one in texts if "\0" not in one and len(one) < 200][::9]:
+        assert drafted(f"{text.replace('/', '_')}.csv", text.replace("\n", " ").replace("\r", " ")) == usual, text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_another_name_has_not_landed(texts: list[str]) -> None:
