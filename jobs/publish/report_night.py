@@ -24,6 +24,7 @@ from rich.table import Table
 
 from rekindle import registry, warehouse
 from rekindle.cli import Context, main
+from rekindle.failpoints import failpoint
 from rekindle.ledger import MODEL_KINDS, CheckRecord, StageRecord
 
 SAMPLE = 5
@@ -379,6 +380,7 @@ def run(context: Context) -> None:
     folder = context.settings.home / "reports" / context.source.name / f"{context.business_date}-{context.run_id}"
     folder.mkdir(parents=True, exist_ok=True)
     night = collect(context, folder)
+    failpoint("report.before_files")
     (folder / "summary.txt").write_text(summary(night), encoding="utf-8")
     (folder / "night.html").write_text(page(night), encoding="utf-8")
     context.log.info("report=%s", folder / "night.html")
