@@ -71,8 +71,8 @@ def stage(conn: Connection, run: Run, table: Table, batches: Iterable[pa.RecordB
         held = of_staged(conn, table, run.run_id)
         if strangers := _strangers(conn, run, table):
             raise PublicationError(
-                f"serve.{table.name}: {strangers} rows are of users who are not in vault.user_keys (key version"
-                f" {run.key_version}), so the CRM would not see them; clean_events adds users"
+                f"serve.{table.name}: {strangers} users are not in vault.user_keys (key version"
+                f" {run.key_version}), so the CRM would not see their rows; clean_events adds users"
             )
         failpoint("stage.before_fence")
         # Last, so that the ledger's row is locked for a moment only, and before the commit, so that it holds.
@@ -90,6 +90,7 @@ def stage(conn: Connection, run: Run, table: Table, batches: Iterable[pa.RecordB
         )
         failpoint("stage.before_commit")
     failpoint("stage.after_commit")
+    warehouse.analyse(conn, "serve", table.name)
     return held
 
 
@@ -334,12 +335,16 @@ def _told(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _strangers(conn: Connection, run: Run, table: Table) -> int:
-    """Staged rows of users whom the vault does not know by the run's key version."""
+    """Users of staged rows whom the vault does not know by the run's key version.
+
+    By EXCEPT, which hashes both sides whatever is known of them: NOT EXISTS took 5 s for 8,000 users of a vault that
+    nobody had analysed yet, and four times as long for twice as many.
+    """
     if "user_key" not in table.by_name:
         return 0
     statement = sql.SQL(
-        "SELECT count(*) FROM {} t WHERE run_id = %s AND NOT EXISTS (SELECT FROM vault.user_keys k"
-        " WHERE k.source = %s AND k.key_version = %s AND k.user_key = t.user_key)"
+        "SELECT count(*) FROM (SELECT user_key FROM {} WHERE run_id = %s EXCEPT SELECT user_key FROM vault.user_keys"
+        " WHERE source = %s AND key_version = %s) strangers"
     ).format(sql.Identifier("serve", table.name))
     [found] = _one(conn, statement, run.run_id, run.source, run.key_version)
     return int(found)

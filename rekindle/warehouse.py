@@ -37,6 +37,7 @@ STATEMENT_TIMEOUT = "10min"
 # A publisher that was stopped inside its transaction loses it, and with it the pointer's lock.
 IDLE_TIMEOUT = "60s"
 SLICE_ROWS = 20_000  # rows turned into text at once: a few MB
+MAINTAIN_SINCE = 170000  # the server version from which on others than the owner may be let analyse a table
 MIGRATION_LOCK = 0x72656B69  # "reki"
 
 
@@ -177,6 +178,9 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             )
         for statement in warehouse_tables.rights(environment.warehouse.database, [t.name for t in tables]):
             conn.execute(statement)
+        if conn.info.server_version >= MAINTAIN_SINCE:
+            for statement in warehouse_tables.maintenance([t.name for t in tables]):
+                conn.execute(statement)
         if _is_superuser(conn):
             for statement in warehouse_tables.SUPERUSER_RIGHTS:
                 conn.execute(statement)
@@ -206,6 +210,15 @@ def copy_batches(conn: Connection, table: Table, run_id: str, source: str, batch
                 copy.write(copy_text.as_csv(table, piece, {"run_id": run_id, "source": source}))
                 rows += piece.num_rows
     return rows
+
+
+def analyse(conn: Connection, schema: str, table: str) -> None:
+    """Let the planner know what is in a table that has just grown by a night, before autovacuum looks; commits.
+
+    Without the right to (PostgreSQL before 17: only the owner) the server passes it over with a warning.
+    """
+    conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
+    conn.commit()
 
 
 def add_user_keys(

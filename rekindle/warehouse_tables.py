@@ -318,6 +318,12 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
     ]
 
 
+def maintenance(tables: Sequence[str]) -> list[str]:
+    """Statements that let the writer analyse what it fills. `tables`: the run-scoped ones."""
+    filled = ", ".join(["vault.user_keys", *(f"serve.{name}" for name in tables)])
+    return [f"GRANT MAINTAIN ON {filled} TO writer"]
+
+
 def formatted_type(column: Column) -> str:
     """The column's type as PostgreSQL's format_type spells it."""
     return POSTGRES_TYPES[column.type].replace("timestamptz", "timestamp with time zone")

@@ -87,6 +87,8 @@ def run(context: Context) -> None:
         warehouse.add_user_keys(
             connection, source.name, secret.version, new_users(cleaned), partial(holdout.draw, salt, source.name)
         )
+        connection.commit()
+        warehouse.analyse(connection, "vault", "user_keys")
     failpoint("clean.before_store")
     for table in tables_of(context):
         night.store(context, table, rows_of(spark, table, cleaned), base.get(table.name))

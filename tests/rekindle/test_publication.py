@@ -163,7 +163,7 @@ def test_a_user_whom_the_vault_does_not_know_is_refused(shop: Shop) -> None:
     run = shop.run()
     rows = shop.rows(run)
     rows[LISTS][0]["user_key"] = "a stranger"
-    with pytest.raises(PublicationError, match=r"serve.lists: 1 rows are of users who are not in vault.user_keys"):
+    with pytest.raises(PublicationError, match=r"serve.lists: 1 users are not in vault.user_keys"):
         shop.stage(run, rows)
     assert served(shop) == set()
 
