@@ -131,6 +131,7 @@ bench: ## the benchmarks, side by side with their references, as ratios
 	@$(PY) bench/ingest.py --lines 1000000
 	@$(PY) bench/als.py
 	@$(PY) bench/buyers.py
+	@$(PY) bench/publication.py
 
 .PHONY: bench-als
 bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 11 million pairs and 500,000 users (15 minutes)
