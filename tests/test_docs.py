@@ -25,6 +25,8 @@ MANUAL_JOBS = {
     *("jobs/ingest/backtest_expectations.py", "jobs/ingest/replay_quarantine.py"),
     *(
         "jobs/publish/rollback_model.py",
+        "jobs/publish/rollback_night.py",
+        "jobs/publish/sweep_runs.py",
         "jobs/recommend/explain_item.py",
         "jobs/ingest/draft_source.py",
         "jobs/ingest/check_source.py",
