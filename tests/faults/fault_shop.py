@@ -149,12 +149,13 @@ class NightShop:
 
 @dataclass
 class Act:
-    """A call that may move the pointer: when it began and, if it told that the pointer had moved, when it ended."""
+    """A call that may move the pointer: when it began and, if the pointer is known to have moved, when it ended."""
 
     run_id: str
     cause: Literal["published", "rolled_back"]
     began: float
     ended: float = FOREVER
+    is_known: bool = True
 
 
 @dataclass
@@ -168,12 +169,13 @@ class Chronicle:
 
     @contextmanager
     def act(self, run_id: str, cause: Literal["published", "rolled_back"] = "published") -> Iterator[Act]:
-        """Log a call; one that raises may have moved the pointer at any time after its beginning."""
+        """Log a call; one that raises, or is marked as not known, may have moved the pointer at any later time."""
         act = Act(run_id, cause, time.monotonic())
         with self._lock:
             self.acts.append(act)
         yield act
-        act.ended = time.monotonic()
+        if act.is_known:
+            act.ended = time.monotonic()
 
     def publish(self, run: Run, connect: Callable[[], warehouse.Connection] | None = None) -> publication.Outcome:
         """Stage and publish, logged."""

@@ -28,6 +28,7 @@ from rekindle.ledger import Run, TableVersion
 from tests.faults.fault_shop import TABLES, NightShop, batches
 
 PATIENCE = 60  # seconds in which a child must do what is asked of it
+OUTCOMES = ("published", "already", "stored_older")
 PUBLISH_PATH = ("publish.", "stage.", "sweep.")
 _context: Any = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.kills"])
