@@ -77,6 +77,15 @@ rollback-model: ## an earlier champion serves from the next night on: SOURCE= KI
 	@$(PY) jobs/publish/rollback_model.py --source "$(SOURCE)" --kind "$(KIND)" $(if $(DIGEST),--digest "$(DIGEST)") --why "$$WHY"
 rollback-model: export WHY := $(value WHY)
 
+.PHONY: rollback
+rollback: ## an earlier kept night of SOURCE is served again, at once: RUN=<run_id of crm.publications> WHY=
+	@$(PY) jobs/publish/rollback_night.py --source "$(SOURCE)" --run "$(RUN)" --why "$$WHY"
+rollback: export WHY := $(value WHY)
+
+.PHONY: janitor
+janitor: ## removes old, failed and abandoned runs of SOURCE from the warehouse and checks that what is served is what was published
+	@$(PY) jobs/publish/sweep_runs.py --source "$(SOURCE)"
+
 .PHONY: why
 why: ## why ITEM=… is, or is not, in the list of USER=… of the served night: its ranks, and the rule that removed it
 	@bin/spark-submit jobs/recommend/explain_item.py --env local --source "$(SOURCE)" --user "$$WHO" --item "$$WHAT"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import os
 import sys
@@ -80,7 +81,7 @@ def fail(code: int, *told: str) -> int:
     return code
 
 
-def ended(action: Callable[[], None]) -> int:
+def ended(action: Callable[[], object]) -> int:
     """The exit code of a command that is no stage: 0, or what its error means, told by `fail`."""
     try:
         action()
@@ -93,6 +94,14 @@ def ended(action: Callable[[], None]) -> int:
     except (psycopg.OperationalError, embedded.EmbeddedError) as error:
         return fail(TEMPORARY, f"temporary: the warehouse did not answer: {error}")
     return DONE
+
+
+def operator() -> str:
+    """Who runs this: the name of the account, or its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def arguments(name: str, argv: list[str]) -> argparse.Namespace:

@@ -176,12 +176,16 @@ class Business(Strict):
 
     `coverage_margin`: the share by which a model that takes over may show fewer of the shop's items than the champion.
     `band_flip_limit`: the share of users that it may move into another risk band than the champion's.
+    `kept_runs`: how many published runs of a source keep their rows, beside those younger than `kept_hours`.
+    `holdout_share`: the share of users whom the CRM never sees, so that what contacting brings can be measured.
     """
 
     list_length: Annotated[int, Field(ge=1, le=100)]
     risk_bands: RiskBands
     drift: Drift
     kept_runs: Annotated[int, Field(ge=2)]
+    kept_hours: Annotated[int, Field(ge=0)]
+    holdout_share: Annotated[float, Field(ge=0, le=0.5)]
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
     coverage_margin: Annotated[float, Field(ge=0, le=1)]
@@ -226,10 +230,14 @@ class MLflow(Strict):
 
 
 class Identity(Strict):
-    """The secret that makes pseudonyms, and its version."""
+    """The secret that makes pseudonyms, and its version; the salt that draws the holdout, which has none.
+
+    Another salt is another holdout: keep it as long as anything is measured by it.
+    """
 
     key_file: Path
     key_version: Annotated[int, Field(ge=1)]
+    holdout_salt_file: Path
 
 
 class Environment(Strict):

@@ -8,7 +8,7 @@ every primary key; what is served is decided by one pointer row a source (`rekin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,17 +17,19 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, InvalidCatalogName, InvalidPassword
 from psycopg.rows import TupleRow
 
-from rekindle import embedded, warehouse_tables
+from rekindle import embedded, identity, warehouse_tables
 from rekindle.contract import Table
+from rekindle.methods import holdout
 from rekindle.settings import Environment, Settings, home
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Role = Literal["owner", "writer", "crm_reader"]
+Role = Literal["owner", "writer", "analyst", "crm_reader", "crm_writer"]
 Connection = psycopg.Connection[TupleRow]
 
-OTHER_ROLES: tuple[Role, ...] = ("writer", "crm_reader")
+OTHER_ROLES: tuple[Role, ...] = ("writer", "analyst", "crm_reader", "crm_writer")
+OUR_OWN: tuple[Role, ...] = ("owner", "writer")  # whose sessions get their limits here; the others' are their role's
 CONNECT_SECONDS = 10
 LOCK_TIMEOUT = "5s"
 # One statement of a night, a streaming COPY included. 600,000 rows of recommendations took 6 s on two busy cores.
@@ -35,6 +37,7 @@ STATEMENT_TIMEOUT = "10min"
 # A publisher that was stopped inside its transaction loses it, and with it the pointer's lock.
 IDLE_TIMEOUT = "60s"
 SLICE_ROWS = 20_000  # rows turned into text at once: a few MB
+MAINTAIN_SINCE = 170000  # the server version from which on others than the owner may be let analyse a table
 MIGRATION_LOCK = 0x72656B69  # "reki"
 
 
@@ -55,7 +58,7 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
     conf = environment.warehouse
     number = port(where)
     options = "-c timezone=UTC"
-    if role != "crm_reader":  # the reader's own limits are part of its role, see `warehouse_tables.roles`
+    if role in OUR_OWN:
         options += (
             " -c search_path=pg_catalog"
             f" -c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT}"
@@ -163,8 +166,10 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             _make_role(conn, environment, role)
         for statement in warehouse_tables.fixed():
             conn.execute(statement)
-        differences = [d for table in tables for d in _make_table(conn, table, replace_views)]
-        differences += _make_views(conn, tables, replace_views)
+        differences = _add_later_columns(conn, environment, replace_views)
+        differences += [d for table in tables for d in _make_table(conn, table, replace_views)]
+        if not differences:  # views name the columns
+            differences = _make_views(conn, tables, replace_views)
         if differences:
             raise WarehouseError(
                 "the warehouse differs from the contracts: "
@@ -173,6 +178,9 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             )
         for statement in warehouse_tables.rights(environment.warehouse.database, [t.name for t in tables]):
             conn.execute(statement)
+        if conn.info.server_version >= MAINTAIN_SINCE:
+            for statement in warehouse_tables.maintenance([t.name for t in tables]):
+                conn.execute(statement)
         if _is_superuser(conn):
             for statement in warehouse_tables.SUPERUSER_RIGHTS:
                 conn.execute(statement)
@@ -204,17 +212,32 @@ def copy_batches(conn: Connection, table: Table, run_id: str, source: str, batch
     return rows
 
 
-def add_user_keys(conn: Connection, source: str, key_version: int, pairs: Iterable[tuple[str, str]]) -> int:
+def analyse(conn: Connection, schema: str, table: str) -> None:
+    """Let the planner know what is in a table that has just grown by a night, before autovacuum looks; commits.
+
+    Without the right to (PostgreSQL before 17: only the owner) the server passes it over with a warning.
+    """
+    conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
+    conn.commit()
+
+
+def add_user_keys(
+    conn: Connection, source: str, key_version: int, pairs: Iterable[tuple[str, str]], draw_of: Callable[[str], float]
+) -> int:
     """Add (user_key, user_id) pairs to the vault; how many were new. Pairs already there stay; the caller commits.
+
+    `draw_of` gives a user id's draw for the holdout.
 
     Raises:
         WarehouseError: a key is already there with another user id: the pseudonyms' key file was exchanged without
             a new key version.
     """
-    conn.execute("CREATE TEMPORARY TABLE fresh_keys (user_key text, user_id text) ON COMMIT DROP")
+    conn.execute(
+        "CREATE TEMPORARY TABLE fresh_keys (user_key text, user_id text, draw double precision) ON COMMIT DROP"
+    )
     with conn.cursor() as cursor, cursor.copy("COPY pg_temp.fresh_keys FROM STDIN") as copy:
-        for pair in pairs:
-            copy.write_row(pair)
+        for user_key, user_id in pairs:
+            copy.write_row((user_key, user_id, draw_of(user_id)))
     clash = conn.execute(
         "SELECT count(*) FROM pg_temp.fresh_keys f JOIN vault.user_keys k"
         " ON k.source = %s AND k.key_version = %s AND k.user_key = f.user_key WHERE k.user_id <> f.user_id",
@@ -226,12 +249,48 @@ def add_user_keys(conn: Connection, source: str, key_version: int, pairs: Iterab
             " another user id; a new key needs a new identity.key_version in conf/environments"
         )
     done = conn.execute(
-        "INSERT INTO vault.user_keys (source, key_version, user_key, user_id)"
-        " SELECT DISTINCT %s, %s::int, user_key, user_id FROM pg_temp.fresh_keys ON CONFLICT DO NOTHING",
+        "INSERT INTO vault.user_keys (source, key_version, user_key, user_id, holdout_draw)"
+        " SELECT DISTINCT %s, %s::int, user_key, user_id, draw FROM pg_temp.fresh_keys ON CONFLICT DO NOTHING",
         [source, key_version],
     )
     conn.execute("DROP TABLE pg_temp.fresh_keys")
     return done.rowcount
+
+
+def _add_later_columns(conn: Connection, environment: Environment, change: bool) -> list[str]:
+    """Bring tables of earlier versions up to `LATER_COLUMNS`; what is missing and was not added, in words.
+
+    A warehouse that was made a moment ago has no rows and no readers: there the columns are always added.
+    """
+    has_runs = conn.execute("SELECT 1 FROM ops.runs LIMIT 1").fetchone() is not None
+    differences = []
+    for table, name, kind, statements in warehouse_tables.LATER_COLUMNS:
+        if conn.execute(
+            "SELECT 1 FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s AND NOT attisdropped",
+            [table, name],
+        ).fetchone():
+            continue
+        if has_runs and not change:
+            differences.append(f"{table} lacks column {name}")
+            continue
+        conn.execute(sql.SQL(f"ALTER TABLE {table} ADD COLUMN {name} {kind}"))
+        for statement in statements:
+            conn.execute(statement)
+        if name == "holdout_draw":
+            _draw_holdout(conn, environment)
+    return differences
+
+
+def _draw_holdout(conn: Connection, environment: Environment) -> None:
+    """Give a draw to users from before there was a holdout, and let none be without from then on."""
+    users = conn.execute("SELECT DISTINCT source, user_id FROM vault.user_keys").fetchall()
+    if users:
+        salt = identity.read_key(environment.identity.holdout_salt_file)
+        conn.cursor().executemany(
+            "UPDATE vault.user_keys SET holdout_draw = %s WHERE source = %s AND user_id = %s",
+            [(holdout.draw(salt, source, user_id), source, user_id) for source, user_id in users],
+        )
+    conn.execute("ALTER TABLE vault.user_keys ALTER COLUMN holdout_draw SET NOT NULL")
 
 
 def _make_database(where: Settings | Environment, name: str) -> None:
@@ -327,20 +386,21 @@ def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list
     known: dict[str, str] = dict(conn.execute("SELECT name, definition FROM ops.views").fetchall())
     differences = []
     views = [view for table in tables for view in warehouse_tables.views_of(table)]
-    for view in [*views, warehouse_tables.publications_view()]:
-        exists = conn.execute("SELECT to_regclass(%s)", [f"crm.{view.name}"]).fetchone() != (None,)
-        same = exists and known.get(view.name) == view.definition
+    for view in [*views, warehouse_tables.publications_view(), *warehouse_tables.users_views()]:
+        name = view.name if view.schema == "crm" else f"{view.schema}.{view.name}"
+        exists = conn.execute("SELECT to_regclass(%s)", [f"{view.schema}.{view.name}"]).fetchone() != (None,)
+        same = exists and known.get(name) == view.definition
         if exists and not same and not change:
-            differences.append(f"view crm.{view.name} is defined otherwise than its contract")
+            differences.append(f"view {view.schema}.{view.name} is defined otherwise than its contract")
             continue
         if exists and not same:
-            conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier("crm", view.name)))
+            conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(view.schema, view.name)))
         if not same:
             conn.execute(view.create())
             conn.execute(
                 "INSERT INTO ops.views (name, definition) VALUES (%s, %s)"
                 " ON CONFLICT (name) DO UPDATE SET definition = excluded.definition",
-                [view.name, view.definition],
+                [name, view.definition],
             )
         for statement in view.comments():
             conn.execute(statement)

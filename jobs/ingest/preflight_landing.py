@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from rekindle.cli import Context, DataRefused, main
+from rekindle.failpoints import failpoint
 from rekindle.landing_inspection import (
     Listed,
     Listing,
@@ -146,6 +147,7 @@ def run(context: Context) -> None:
     day, source = context.business_date, settings.source
     listing = list_landing(settings.landing, source, day)
     files = inspect_landing(settings, listing, day, context.ledger.files(source.name))
+    failpoint("preflight.before_record")
     context.ledger.add_files(source.name, files)
     accepted = [f for f in files if f.status == "accepted"]
     log.info(
@@ -167,6 +169,7 @@ def run(context: Context) -> None:
         log.warning("%s", missing)
         say({"run_id": "", "due": False, "train": False})
         return
+    failpoint("preflight.before_open_run")
     row = open_run(context, accepted)
     due = row.status not in ("published", "stored_older")
     log.info(

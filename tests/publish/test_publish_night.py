@@ -87,7 +87,7 @@ def night(shop_settings: settings.Settings, written: list[TableVersion]) -> Call
         source = shop_settings.source.name
         run = ledger.open_run(RunKey(run_id, source, DAY, "code", "conf", "ingest", 1, False), [], {})
         with warehouse.connect(shop_settings, "writer") as conn:
-            warehouse.add_user_keys(conn, source, 1, [(f"k{n}", f"user {n}") for n in range(5)])
+            warehouse.add_user_keys(conn, source, 1, [(f"k{n}", f"user {n}") for n in range(5)], lambda user_id: 0.5)
         for version in written:
             ledger.record_table(run_id, version)
         return context_of(shop_settings, ledger, run)
