@@ -1,4 +1,4 @@
-"""The fault tests' own PostgreSQL, which they kill, and what they found, as a table at the end of `make test-faults`."""
+"""The fault tests' own PostgreSQL, which they crash, and the table that `make test-faults` ends with."""
 
 from __future__ import annotations
 

@@ -122,9 +122,7 @@ class NightShop:
     def publish(self, run: Run, connect: Callable[[], warehouse.Connection] | None = None) -> publication.Outcome:
         """Publish what is staged, a lost connection's answer found out."""
         named = connect or partial(self.connect, "writer", publication.session_name(run))
-        return publication.publish_surely(
-            named, run, self.manifest(run.run_id), TABLES, through(run.business_date)
-        )
+        return publication.publish_surely(named, run, self.manifest(run.run_id), TABLES, through(run.business_date))
 
     def served(self) -> dict[str, Fingerprint]:
         """The fingerprints of what the CRM reads, computed from the rows themselves in one transaction."""

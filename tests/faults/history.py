@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Literal
 
 FOREVER = float("inf")
@@ -94,12 +95,14 @@ def violations(
 def _serial_order(moves: Sequence[Move]) -> list[Violation]:
     """Moves that do not follow from the one before: an update lost, or a date gone back without a rollback."""
     found = []
-    for before, after in zip(moves, moves[1:], strict=False):
+    for before, after in pairwise(moves):
         if after.from_run != before.to_run:
             told = f"the pointer moved from {after.from_run} to {after.to_run}, but {before.to_run} was served"
             found.append(Violation("serial order", told))
         if after.cause == "published" and after.business_date < before.business_date:
-            told = f"{after.to_run} of {after.business_date} was published over {before.to_run} of {before.business_date}"
+            told = (
+                f"{after.to_run} of {after.business_date} was published over {before.to_run} of {before.business_date}"
+            )
             found.append(Violation("serial order", told))
     published = [move.to_run for move in moves if move.cause == "published"]
     found += [

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
@@ -45,10 +46,8 @@ class Lake:
 
     def make(self, shop: NightShop, run: Run) -> None:
         """Write the run's tables and record them, accepted by their checks."""
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace(shop.source)
-        except NamespaceAlreadyExistsError:
-            pass
         manifest, rows = shop.manifest(run.run_id), shop.rows(run.run_id)
         for table in TABLES:
             content = pa.Table.from_batches(batches(table, rows[table.name]))

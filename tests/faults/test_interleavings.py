@@ -1,4 +1,4 @@
-"""Two actors in every order of their phases, and one of them lost at any: the CRM sees one whole run, and a retry heals.
+"""Two actors in every order of their phases, one of them lost at any: the CRM sees one whole run, a retry heals.
 
 Exhaustive for what moves or reads the pointer; where an attempt stages as well, orders with at most two changes from
 one actor to the other (most faults of concurrency need no more: Musuvathi and Qadeer, PLDI 2007).
@@ -18,7 +18,7 @@ import pytest
 from rekindle import old_runs, publication, settings, warehouse
 from rekindle.ledger import Run
 from tests.faults import tally
-from tests.faults.fault_shop import DAY, OFFERS, TABLES, Chronicle, NightShop, batches, through
+from tests.faults.fault_shop import DAY, TABLES, Chronicle, NightShop, batches, through
 from tests.faults.history import Read
 from tests.faults.readers import two_statements
 from tests.faults.schedules import Actor, Execution, Lost, Scene, explore, monitor
@@ -207,7 +207,7 @@ def zombie_beside_a_new_attempt(stage: Stage) -> tuple[Mapping[str, Body], Calla
     def newer(connect: Callable[[], warehouse.Connection]) -> str:
         living = stage.shop.ledger.new_attempt(run.run_id)
         with connect() as conn:
-            publication.take_over(conn, living)
+            publication.take_over(conn, living.run_id, publication.session_name(living))
         return "already" if living.published_at is not None else attempt(living, connect)
 
     def at_end(actors: Mapping[str, Actor]) -> None:

@@ -40,7 +40,9 @@ def called_failpoints() -> set[str]:
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "failpoint":
-                    assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}: name it in so many words"
+                    assert isinstance(node.args[0], ast.Constant), (
+                        f"{path.name}:{node.lineno}: name it in so many words"
+                    )
                     found.add(str(node.args[0].value))
     return found
 
@@ -167,18 +169,14 @@ def test_publishers_killed_at_random_instants_leave_whole_runs_and_retries_conve
     assert tally.violated == []
 
 
-def test_ten_random_kill_points_leave_whole_runs(
-    killing: Killing, seed: str, request: pytest.FixtureRequest
-) -> None:
+def test_ten_random_kill_points_leave_whole_runs(killing: Killing, seed: str, request: pytest.FixtureRequest) -> None:
     go_through(killing, seed, range(1000, 1010), request.node.nodeid)
     assert tally.violated == []
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", NAMES)
-def test_a_publisher_killed_at_any_failpoint_is_healed_by_one_plain_retry(
-    killing: Killing, name: str
-) -> None:
+def test_a_publisher_killed_at_any_failpoint_is_healed_by_one_plain_retry(killing: Killing, name: str) -> None:
     with reading(killing.shop.environment, killing.shop.source, pause=PAUSE) as readers:
         for number in (1, 2, 3) if name.startswith(("stage.", "sweep.between")) else (1,):
             killing.night(1, plan=f"{name}=kill@{number}")

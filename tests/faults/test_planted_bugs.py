@@ -6,12 +6,13 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
 from rekindle import publication, settings
 from tests.faults import tally
-from tests.faults.fault_shop import DAY, NOTES, OFFERS, Chronicle, NightShop, batches
+from tests.faults.fault_shop import DAY, OFFERS, TABLES, Chronicle, NightShop, batches, through
 from tests.faults.history import Move, violations
 from tests.faults.planted import SEEN_BY_READERS, CountOnly, SessionLock, lose_and_double, planted
 from tests.faults.readers import log, reading
@@ -36,7 +37,7 @@ def test_a_swap_that_readers_can_see_is_caught(shop: NightShop, environment: set
         planted(kind, shop, run_ids[0]) as protocol,
         reading(environment, shop.source, kinds, protocol.schema) as readers,
     ):
-        for before, after in zip(run_ids, run_ids[1:], strict=False):
+        for before, after in pairwise(run_ids):
             began = time.monotonic()
             protocol.publish(after)
             moves.append(Move(before, after, DAY, "published", began, time.monotonic()))
@@ -55,10 +56,10 @@ def test_an_audit_that_only_counts_is_caught(shop: NightShop, environment: setti
     counting = {name: CountOnly(*vars(fingerprint).values()) for name, fingerprint in manifest.items()}
     with reading(environment, shop.source) as readers:
         with chronicle.act(run.run_id), shop.connect() as conn:
-            for table in (OFFERS, NOTES):
+            for table in TABLES:
                 harmed = lose_and_double(rows[table.name]) if table is OFFERS else rows[table.name]
                 publication.stage(conn, run, table, batches(table, harmed))
-            publish = partial(publication.publish, conn, run, tables=(OFFERS, NOTES), data_through=_through())
+            publish = partial(publication.publish, conn, run, tables=TABLES, data_through=through(DAY))
             with pytest.raises(publication.PublicationError, match=r"serve\.offers: expected 6 rows"):
                 publish(manifest=manifest)
             assert publish(manifest=counting).status == "published", "the bug is planted"
@@ -89,9 +90,3 @@ def test_a_lock_of_the_session_is_caught(shop: NightShop) -> None:
     found = violations([replace(move, began=0.0) for move in moves], {}, [])
     assert [one.kind for one in found] == ["serial order", "serial order"], "an update lost, and a date gone back"
     tally.add("planted bugs caught")
-
-
-def _through() -> object:
-    from tests.faults.fault_shop import through
-
-    return through(DAY)

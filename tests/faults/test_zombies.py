@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,11 +22,11 @@ STOPS = (
 
 
 @pytest.fixture
-def chronicle(shop: NightShop) -> Iterator[Chronicle]:
+def chronicle(shop: NightShop) -> Chronicle:
     """A shop with one published run, and what is done with it."""
     made = Chronicle(shop)
     made.publish(shop.open())
-    yield made
+    return made
 
 
 def fence_off(chronicle: Chronicle, lake: Lake, environment: settings.Environment, stop: str) -> str:
