@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT = "5s"
 # The publishing transaction looks at one row a table; whoever waits for it waits for a moment.
-PUBLISH_TIMEOUT = "60s"
+PUBLISH_TIMEOUT = "30s"
+PUBLISH_SILENCE = 45.0
 RESOLVE_ATTEMPTS = 4
 
 
@@ -131,7 +132,7 @@ def publish(
             f"run {run.run_id}: {', '.join(missing)} not in the manifest; all tables switch together"
         )
     failpoint("publish.begun")
-    with transaction(conn):
+    with warehouse.answered_within(conn, PUBLISH_SILENCE), transaction(conn):
         conn.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         conn.execute(f"SET LOCAL statement_timeout = '{PUBLISH_TIMEOUT}'")
         served = lock_pointer(conn, run.source)
@@ -195,9 +196,14 @@ def publish_surely(
             with connect() as conn:
                 outcome = publish(conn, run, manifest, tables, data_through, holdout_share)
                 if lost and outcome.status == "already":
-                    [status] = _one(conn, "SELECT status FROM serve.publications WHERE run_id = %s", run.run_id)
+                    status, by = _one(
+                        conn, "SELECT status, attempt FROM serve.publications WHERE run_id = %s", run.run_id
+                    )
                     ours: Literal["published", "stored_older"] = "published" if status == "served" else "stored_older"
-                    return Outcome(ours, outcome.published_at, f"{outcome.message}; the lost connection had committed")
+                    if by == run.attempt:
+                        return Outcome(
+                            ours, outcome.published_at, f"{outcome.message}; the lost connection had committed"
+                        )
                 return outcome
         except Exception as error:
             if not is_connection_error(error) or attempt == RESOLVE_ATTEMPTS - 1:
@@ -207,16 +213,17 @@ def publish_surely(
     raise AssertionError("the last try either returned or raised")
 
 
-def take_over(conn: Connection, run: Run) -> int:
-    """End the sessions of earlier attempts that stage or publish this run; how many there were.
+def take_over(conn: Connection, run_id: str, spared: str = "") -> int:
+    """End the sessions of attempts that stage or publish this run, but for one of the `spared` name; how many.
 
-    A stopped process would otherwise keep its row locks until a timeout. Sessions are known by `session_name`.
+    A stopped process would otherwise keep its row locks until a timeout, the ledger's row included, without which no
+    new attempt can be counted. Sessions are known by `session_name`.
     """
     done = conn.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE usename = current_user AND pid <> pg_backend_pid() AND datname = current_database()"
         " AND application_name LIKE %s AND application_name <> %s",
-        [f"publish {run.run_id} %", session_name(run)],
+        [f"publish {run_id} %", spared],
     )
     conn.commit()
     return done.rowcount

@@ -8,7 +8,8 @@ every primary key; what is served is decided by one pointer row a source (`rekin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +37,9 @@ LOCK_TIMEOUT = "5s"
 STATEMENT_TIMEOUT = "10min"
 # A publisher that was stopped inside its transaction loses it, and with it the pointer's lock.
 IDLE_TIMEOUT = "60s"
+# Seconds without an answer after which a connection is given up: a server that hangs keeps its kernel answering, so
+# neither keepalives nor timeouts of its own end that. Above STATEMENT_TIMEOUT: a slow answer is not a lost one.
+SILENCE_SECONDS = 630.0
 SLICE_ROWS = 20_000  # rows turned into text at once: a few MB
 MAINTAIN_SINCE = 170000  # the server version from which on others than the owner may be let analyse a table
 MIGRATION_LOCK = 0x72656B69  # "reki"
@@ -45,7 +49,50 @@ class WarehouseError(Exception):
     """The warehouse is not as expected: what was found, what was expected, what to do."""
 
 
-def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle", database: str = "") -> Connection:
+class Session(psycopg.Connection[TupleRow]):
+    """A connection that is closed when the server has not answered for `silence` seconds."""
+
+    silence = SILENCE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for one answer of the server.
+
+        Raises:
+            psycopg.OperationalError: none came; nobody knows what the server did with the question.
+        """
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, timeout or self.silence)
+        except psycopg.OperationalError as error:
+            # psycopg's own class for a wait that took too long has no public name
+            if error.sqlstate is not None or timeout or time.monotonic() - began < self.silence:
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(
+                f"the server was silent for {self.silence:.0f} s, and the connection is given up"
+            ) from None
+
+
+@contextmanager
+def answered_within(conn: Connection, seconds: float) -> Iterator[None]:
+    """Give the connection up sooner than usual, while only answers of a moment are waited for."""
+    if not isinstance(conn, Session):
+        yield
+        return
+    before, conn.silence = conn.silence, min(conn.silence, seconds)
+    try:
+        yield
+    finally:
+        conn.silence = before
+
+
+def connect(
+    where: Settings | Environment,
+    role: Role,
+    purpose: str = "rekindle",
+    database: str = "",
+    silence: float = SILENCE_SECONDS,
+) -> Connection:
     """A connection as `role`, in UTC, with timeouts and keepalives; the caller commits and closes.
 
     The password is read from <secrets>/postgres_<role>. `purpose` is shown in pg_stat_activity.
@@ -65,7 +112,7 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
             f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT}"
         )
     try:
-        return psycopg.connect(
+        conn = Session.connect(
             host=conf.host,
             port=number,
             dbname=database or conf.database,
@@ -80,6 +127,8 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
             keepalives_count=3,
             tcp_user_timeout=30_000,
         )
+        conn.silence = silence
+        return conn
     except psycopg.OperationalError as error:
         told = " ".join(str(error).split())
         final = isinstance(error, InvalidPassword | InvalidCatalogName) or any(

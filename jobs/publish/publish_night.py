@@ -68,9 +68,7 @@ def stage_all(context: Context, night: Run, connect: Callable[[], warehouse.Conn
     """
     versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
     with connect() as conn:
-        ended = publication.take_over(conn, night)
-        if ended:
-            context.log.warning("ended sessions of earlier attempts run=%s sessions=%d", night.run_id, ended)
+        publication.take_over(conn, night.run_id, publication.session_name(night))
         failpoint("publish.after_take_over")
         proved = publication.staged(conn, night.run_id)
         for table, version in versions.items():
@@ -88,7 +86,11 @@ def stage_all(context: Context, night: Run, connect: Callable[[], warehouse.Conn
 def run(context: Context) -> None:
     """Stage every table, publish all at once, remove runs beyond those kept."""
     settings, log = context.settings, context.log
-    # An attempt of its own: a publisher that still hangs somewhere can no longer stage or publish.
+    # A publisher that still hangs somewhere holds its locks no longer, and by a new attempt it can no longer publish.
+    with warehouse.connect(settings, "writer") as conn:
+        ended = publication.take_over(conn, context.run_id)
+    if ended:
+        log.warning("ended sessions of earlier attempts run=%s sessions=%d", context.run_id, ended)
     night = context.ledger.new_attempt(context.run_id)
     failpoint("publish.before_stage")
     connect = partial(warehouse.connect, settings, "writer", publication.session_name(night))

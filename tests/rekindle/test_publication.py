@@ -245,7 +245,7 @@ def test_a_stopped_publisher_that_holds_the_lock_is_ended_by_the_next_attempt(sh
         publication.lock_pointer(stuck, shop.source)
         living = shop.ledger.new_attempt(run.run_id)
         with warehouse.connect(shop.environment, "writer", publication.session_name(living)) as conn:
-            assert publication.take_over(conn, living) == 1
+            assert publication.take_over(conn, living.run_id, publication.session_name(living)) == 1
             assert publication.publish(conn, living, manifest, TABLES, through(DAY)).status == "published"
         with pytest.raises(psycopg.OperationalError):
             stuck.execute("SELECT 1")
