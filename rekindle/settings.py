@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
+from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
@@ -196,17 +197,17 @@ class Business(Strict):
 class Spark(Strict):
     """How spark-submit is called."""
 
-    master: str
+    master: OneLine
     deploy_mode: Literal["client", "cluster"] = "client"
-    conf: dict[str, str] = Field(default_factory=dict)
+    conf: dict[SparkSetting, OneLine] = Field(default_factory=dict)
 
 
 class Lake(Strict):
     """The Iceberg catalog and where its files are. `password_file` is read by the session, never put in argv."""
 
-    catalog_uri: str
-    warehouse: str
-    user: str | None = None
+    catalog_uri: CatalogUri
+    warehouse: OneLine
+    user: OneLine | None = None
     password_file: Path | None = None
     bronze: Path
     artefacts: Path
@@ -216,7 +217,7 @@ class Warehouse(Strict):
     """PostgreSQL. Embedded: a server of our own on loopback, its port kept in the state folder."""
 
     embedded: bool
-    host: str
+    host: Host
     port: int | None = None
     database: Name
     secrets: Path
@@ -225,7 +226,7 @@ class Warehouse(Strict):
 class MLflow(Strict):
     """Where training runs are logged."""
 
-    tracking_uri: str
+    tracking_uri: TrackingUri
     artifacts: str
 
 

@@ -15,6 +15,7 @@ from jobs.publish import write_docs
 from rekindle import settings
 from rekindle.contract import Table
 from rekindle.warehouse_tables import LEDGER, PUBLICATIONS, SCHEMAS, SERVING
+from rekindle.warehouse_views import ABOUT
 from schemas.catalogue import LAKE, SERVED
 from schemas.events import EVENT_TYPES
 
@@ -105,12 +106,12 @@ def test_every_contract_is_in_the_catalogue_under_the_name_of_its_file_and_has_a
     declared = contracts()
     assert {stem: table.name for stem, table in declared.items()} == {stem: stem for stem in declared}
     assert set(declared.values()) == set(LAKE)
-    assert {f"{table.name}.md" for table in (*LAKE, PUBLICATIONS)} | {"README.md"} == set(write_docs.pages())
+    assert {f"{table.name}.md" for table in (*LAKE, PUBLICATIONS, *ABOUT)} | {"README.md"} == set(write_docs.pages())
 
 
 def test_every_table_that_the_crm_reads_is_explained_on_its_page() -> None:
     page = (ROOT / "docs/crm.md").read_text(encoding="utf-8")
-    missing = [table.name for table in (*SERVED, PUBLICATIONS) if f"| `{table.name}` |" not in page]
+    missing = [table.name for table in (*SERVED, PUBLICATIONS, *ABOUT) if f"| `{table.name}` |" not in page]
     assert missing == []
 
 

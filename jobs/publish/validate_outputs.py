@@ -1,6 +1,6 @@
 """Check everything the night made of its events; only then may it be staged for the CRM.
 
-Reads   events, tables (the night's ten outputs, TABLES below)
+Reads   events, tables (the night's eleven outputs, TABLES below)
 Writes  ops.checks, ops.run_tables (accepted), the lake's main
 """
 
@@ -19,6 +19,7 @@ from expectations import (
     excluded_users,
     item_features,
     item_similarities,
+    list_changes,
     recommendations,
     retention_metrics,
     user_features,
@@ -35,6 +36,7 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
+from schemas.list_changes import LIST_CHANGES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -42,7 +44,7 @@ from schemas.user_profiles import USER_PROFILES
 
 TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES),
+    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
 )
 
@@ -87,6 +89,8 @@ def batches(
             item_similarities.with_known(frames[ITEM_SIMILARITIES.name], items),
         ),
         quality.Batch(recommendations.suite_by_user(users, length), recommendations.by_user(lists, profiles), None),
+        whole(list_changes.suite(business_date), frames[LIST_CHANGES.name]),
+        quality.Batch(list_changes.suite_by_user(), list_changes.by_user(frames[LIST_CHANGES.name], lists), None),
         whole(
             at_risk_users.suite(business.risk_bands, source.win_back, source.churn.horizon_days, business_date),
             frames[AT_RISK_USERS.name],
@@ -110,7 +114,7 @@ def batches(
 
 
 def run(context: Context) -> None:
-    """Evaluate, and let the ten tables pass or refuse the night."""
+    """Evaluate, and let the eleven tables pass or refuse the night."""
     versions = context.ledger.tables(context.run_id)
     frames = {t.name: night.read(context, t) for t in (EVENTS, *TABLES)}
     rows = {name: version.fingerprint.rows for name, version in versions.items()}

@@ -24,7 +24,8 @@ from rekindle.ledger import Ledger
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
 FILLED = ("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "retention_metrics")
-SERVED = (*FILLED, "churn_changes")  # of which a first night has none
+CHANGES = ("churn_changes", "list_changes", "changes")  # of which a first night has none
+SERVED = (*FILLED, *CHANGES)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def test_the_first_night_fills_every_view_of_the_crm(shop: Shop, monkeypatch: py
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("New lines by fate", "Time by stage", "At risk", "Recommendations of one user", "Where to look"):
         assert part in done.stdout
-    assert shop.crm(monkeypatch, "SELECT count(*) FROM crm.churn_changes") == [(0,)]
+    for table in CHANGES:
+        assert shop.crm(monkeypatch, f"SELECT count(*) FROM crm.{table}") == [(0,)], table
     for table in FILLED:
         counted = shop.crm(monkeypatch, f"SELECT count(*), count(DISTINCT run_id), min(source) FROM crm.{table}")
         assert counted[0][0] > 0, table  # type: ignore[operator]
@@ -171,8 +173,11 @@ def test_a_bad_day_is_red_and_yesterday_stays_byte_for_byte(shop: Shop, monkeypa
     run = ledger.run(served.run_id)
     assert ledger.run(run.plan["base"]).business_date == FIRST, "it builds on the night before"
     assert len(ledger.fates(served.run_id)) == 1, "and cleans only what is new"
-    changed = shop.crm(monkeypatch, "SELECT DISTINCT compared_date, business_date FROM crm.churn_changes")
-    assert changed == [(FIRST, NEXT)], "a day later somebody has come, left or moved"
+    for table in ("churn_changes", "list_changes"):
+        changed = shop.crm(monkeypatch, f"SELECT DISTINCT compared_date, business_date FROM crm.{table}")
+        assert changed == [(FIRST, NEXT)], "a day later somebody has come, left or moved"
+    told = shop.crm(monkeypatch, "SELECT DISTINCT table_name FROM crm.changes ORDER BY 1")
+    assert told == [("at_risk_users",), ("recommendations",)]
 
 
 def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +188,7 @@ def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: p
     arguments = ["--source", "simulated_shop", "--date", str(served.business_date), "--run", served.run_id]
     for job, tables in (
         ("ingest/clean_events", ("events", "duplicates", "quarantine")),
-        ("recommend/recommend_items", ("recommendations", "item_similarities")),
+        ("recommend/recommend_items", ("recommendations", "item_similarities", "list_changes")),
         ("churn/score_churn", ("at_risk_users", "churn_changes", "churn_health")),
     ):
         done = shop.command("bin/spark-submit", f"jobs/{job}.py", *arguments, "--env", "processes")

@@ -20,6 +20,7 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
+from schemas.list_changes import LIST_CHANGES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.user_features import USER_FEATURES
@@ -84,6 +85,7 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(ITEM_SIMILARITIES, item_id=item, rank=1, similar_item_id=other)
             for item, other in (ITEMS, ITEMS[::-1])
         ],
+        LIST_CHANGES: [],
         AT_RISK_USERS: [
             neutral(
                 AT_RISK_USERS, user_key=BUYER, churn_probability=0.9, is_at_risk=True, risk_band="critical",
@@ -127,11 +129,16 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[EXCLUDED_USERS].append(
         neutral(EXCLUDED_USERS, user_key=BUYER, rule="events_in_an_hour", value=1e6, threshold=1000.0, as_of=AS_OF)
     )
+    tables[LIST_CHANGES].append(
+        neutral(LIST_CHANGES, user_key=BUYER, change="entered", item_after=ITEMS[1], cause="rules")
+    )
     weeks = "table retention_metrics:"
     with pytest.raises(DataRefused) as refused:
         settle(verdict(tables))
     assert set(str(refused.value).splitlines()) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
+        "table list_changes: changes whose item after is not the first of recommendations:"
+        " expected 0 rows, found 1 of 1",
         "table at_risk_users: eligible users without a score: expected 0 rows, found 1 of 1",
         "table at_risk_users: scored users who are not eligible: expected 0 rows, found 1 of 1",
         "table user_profiles: users with events but without a profile: expected 0 rows, found 1 of 3",

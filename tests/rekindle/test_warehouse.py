@@ -277,7 +277,7 @@ def test_views_and_columns_explain_themselves(reader: warehouse.Connection) -> N
     ]
     assert all(told.values())
     assert told["score"] == LISTS.by_name["score"].meaning
-    assert reader.execute("SELECT obj_description('crm.lists'::regclass)").fetchone() == (LISTS.doc,)
+    assert reader.execute("SELECT obj_description('crm.lists'::regclass)").fetchone() == (f"{LISTS.doc} Version 1.",)
 
 
 # ---------------------------------------------------------------------- copying
