@@ -190,10 +190,11 @@ class Business(Strict):
 
 
 class Spark(Strict):
-    """How spark-submit is called."""
+    """How spark-submit is called. `secret_file`, of a standalone cluster, is read by the session, never put in argv."""
 
     master: str
     deploy_mode: Literal["client", "cluster"] = "client"
+    secret_file: Path | None = None
     conf: dict[str, str] = Field(default_factory=dict)
 
 
