@@ -195,10 +195,11 @@ class Business(Strict):
 
 
 class Spark(Strict):
-    """How spark-submit is called."""
+    """How spark-submit is called. `secret_file`, of a standalone cluster, is read by the session, never put in argv."""
 
     master: OneLine
     deploy_mode: Literal["client", "cluster"] = "client"
+    secret_file: Path | None = None
     conf: dict[SparkSetting, OneLine] = Field(default_factory=dict)
 
 
