@@ -24,10 +24,10 @@ from rekindle.settings import Environment, Settings, home
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Role = Literal["owner", "writer", "crm_reader"]
+Role = Literal["owner", "writer", "crm_reader", "crm_writer"]
 Connection = psycopg.Connection[TupleRow]
 
-OTHER_ROLES: tuple[Role, ...] = ("writer", "crm_reader")
+OTHER_ROLES: tuple[Role, ...] = ("writer", "crm_reader", "crm_writer")
 CONNECT_SECONDS = 10
 LOCK_TIMEOUT = "5s"
 # One statement of a night, a streaming COPY included. 600,000 rows of recommendations took 6 s on two busy cores.
@@ -55,7 +55,10 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
     conf = environment.warehouse
     number = port(where)
     options = "-c timezone=UTC"
-    if role != "crm_reader":  # the reader's own limits are part of its role, see `warehouse_tables.roles`
+    if role not in (
+        "crm_reader",
+        "crm_writer",
+    ):  # the CRM's own limits are part of its roles, see `warehouse_tables.rights`
         options += (
             " -c search_path=pg_catalog"
             f" -c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rekindle import inbox_tables
 from rekindle.contract import POSTGRES_TYPES, Column, Table
 
 # The CRM's own view of the publications; `schemas/` holds the contracts of all other views.
@@ -29,7 +30,7 @@ PUBLICATIONS = Table(
     ),
 )
 
-SCHEMAS = ("ops", "serve", "vault", "crm")
+SCHEMAS = ("ops", "serve", "vault", "crm", "inbox")
 
 LEDGER = (
     """CREATE TABLE IF NOT EXISTS ops.files (
@@ -215,7 +216,7 @@ def publications_view() -> View:
 
 def fixed() -> list[str]:
     """Statements that make the schemas, the ledger, the pointer and the vault, where they are missing."""
-    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING]
+    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING, *inbox_tables.INBOX]
 
 
 def rights(database: str, tables: Sequence[str]) -> list[str]:
@@ -239,6 +240,7 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         "GRANT USAGE ON SCHEMA crm TO crm_reader",
         "ALTER ROLE crm_reader CONNECTION LIMIT 40",  # of 60 on the embedded server: the night keeps its place
         *(f"ALTER ROLE crm_reader IN DATABASE {database} SET {key} = {text(value)}" for key, value in READER_SETTINGS),
+        *inbox_tables.rights(database),
     ]
 
 

@@ -1,7 +1,7 @@
 """Describe users and items as of the night, and users as of past cut-offs when training is due.
 
-Reads   events
-Writes  user_features, item_features, excluded_users, user_profiles, retention_metrics
+Reads   events, duplicates, quarantine, bronze (what the CRM wrote back)
+Writes  user_features, item_features, excluded_users, user_profiles, retention_metrics, suppressed_users, outcomes
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ from pyspark.sql import functions as F
 from rekindle import night
 from rekindle.cli import Context, main
 from rekindle.methods import cutoffs
+from rekindle.methods.activity import activity
 from rekindle.methods.not_customers import not_customers
+from rekindle.methods.suppression import suppressed
 from rekindle.methods.user_features import MONEY, distinct, is_type, order_key, user_features
+from rekindle.outcome_fates import outcome_fates
 from rekindle.settings import Source
+from rekindle.sources import INBOX_KIND
+from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.outcomes import OUTCOMES
+from schemas.quarantine import QUARANTINE
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
@@ -202,6 +210,27 @@ def count_by_rule(excluded: DataFrame) -> dict[str, int]:
     return {"users": 0} | dict(sorted(found.items()))  # a rollup of no rows has no total
 
 
+def suppressed_users(events: DataFrame, as_of: date, business_date: date, source: Source) -> DataFrame:
+    """Whom nobody may contact as of tonight."""
+    days = source.win_back.model_dump(include={"complaint_days", "quiet_days"})
+    return suppressed(events, as_of, **days).withColumn("business_date", F.lit(business_date))
+
+
+def outcomes(context: Context) -> DataFrame:
+    """What became of what the CRM wrote back, of the landing dates that are told."""
+    days = timedelta(days=context.settings.business.inbox.outcome_days)
+    written_back = [
+        file
+        for file in context.ledger.run_files(context.run_id)
+        if file.kind == INBOX_KIND and file.landing_date > context.business_date - days
+    ]
+    if not written_back:
+        return context.spark.createDataFrame([], OUTCOMES.spark_schema())
+    bronze = str(context.settings.environment.lake.bronze)
+    told_again, unusable = night.read(context, DUPLICATES), night.read(context, QUARANTINE)
+    return outcome_fates(context.spark, written_back, bronze, told_again, unusable)
+
+
 def past_cutoffs(context: Context, as_of: date) -> tuple[date, ...]:
     """The cut-offs that training the churn model needs; none where the log is too short (train_churn says so)."""
     churn = context.source.churn
@@ -225,6 +254,7 @@ def run(context: Context) -> None:
     source, settings = context.source, context.settings
     as_of = settings.as_of(context.business_date)
     events = night.read(context, EVENTS).persist()
+    acted = activity(events)
     churn = source.churn
     # The newest cut-off whose outcomes are known is looked at every night: probabilities are calibrated on it.
     as_ofs = {as_of, as_of - timedelta(days=churn.gap_days + churn.horizon_days)}
@@ -234,12 +264,14 @@ def run(context: Context) -> None:
     features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
     night.store(context, USER_FEATURES, features)
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
-    night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
-    night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
+    night.store(context, ITEM_FEATURES, item_features(acted, as_of, source.recommend.durable_categories))
+    night.store(context, EXCLUDED_USERS, excluded_users(acted, as_of, source))
     excluded = night.read(context, EXCLUDED_USERS)
-    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source)
+    profiles = user_profiles(tonight, acted, excluded, as_of, context.business_date, source)
     night.store(context, USER_PROFILES, profiles)
-    night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
+    night.store(context, RETENTION_METRICS, retention_metrics(acted, as_of, context.business_date))
+    night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
+    night.store(context, OUTCOMES, outcomes(context))
     context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))

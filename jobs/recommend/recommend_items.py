@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from rekindle import night, registry
 from rekindle.cli import Context, UsageError, main
+from rekindle.methods.activity import activity
 from rekindle.methods.recommenders import Recommender
 from rekindle.methods.serving import serve
 from rekindle.methods.serving_frames import Night, numbered
@@ -90,7 +91,7 @@ def run(context: Context) -> None:
     conf = context.source.recommend
     made = Night.of(
         Recommender.from_files(files),
-        night.read(context, EVENTS).persist(),
+        activity(night.read(context, EVENTS)).persist(),
         night.read(context, EXCLUDED_USERS),
         items,
         night.read_if_any(context, ITEM_MEASURES),
