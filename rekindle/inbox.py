@@ -129,7 +129,7 @@ def file_of(batch: Batch, lines: Iterable[bytes], bronze: Path) -> LandedFile:
     if copy is None or found != batch.outcomes:
         raise DataRefused(
             f"inbox.outcomes, {batch.source}: batch {batch.number} of {batch.landing_date} has {found} outcomes,"
-            f" expected {batch.outcomes} as taken; no row of a batch may go before its file {batch.file_name} is in bronze"
+            f" expected {batch.outcomes} as taken; no row may go before {batch.file_name} is in bronze"
         )
     return LandedFile(
         name=batch.file_name,

@@ -20,8 +20,8 @@ EVENTS = Table(
         Column(
             "event_id",
             "string",
-            "The source's own event id, or a hash of the event's business key; inbox/ and the outcome's id where the CRM"
-            " wrote it back.",
+            "The source's own event id, or a hash of the event's business key; inbox/ and the outcome's id where the"
+            " CRM wrote it back.",
         ),
         *USER,
         Column(

@@ -42,7 +42,7 @@ def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[s
     def last(column: str, condition: Column) -> Column:
         return F.max(F.when(condition, F.struct("event_ts", "event_id", column)))[column]
 
-    named = events.where(F.col("item_id").isNotNull() & (F.col("event_date") < F.lit(as_of)))
+    named = activity(events).where(F.col("item_id").isNotNull() & (F.col("event_date") < F.lit(as_of)))
     priced, recent = F.col("unit_price").isNotNull(), days_ago <= 28
     return (
         named.groupBy("item_id")
@@ -121,7 +121,8 @@ def user_profiles(
         quintile("monetary", F.col("monetary_limits")).alias("monetary_score"),
     )
     dates = (
-        events.where(F.col("event_date") < F.lit(as_of))
+        activity(events)
+        .where(F.col("event_date") < F.lit(as_of))
         .groupBy("user_key")
         .agg(
             F.min("event_date").alias("first_seen_date"),
@@ -141,7 +142,7 @@ def user_profiles(
 
 def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> DataFrame:
     """One row per whole week before `as_of`; every rate by the formula in its contract."""
-    seen = events.where(F.col("event_date") < F.lit(as_of)).withColumn(
+    seen = activity(events.where(F.col("event_date") < F.lit(as_of))).withColumn(
         "week_start", F.date_sub("event_date", F.weekday("event_date"))
     )
     bought = is_type("purchase")
@@ -200,7 +201,7 @@ def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> Da
 
 def excluded_users(events: DataFrame, as_of: date, source: Source) -> DataFrame:
     """Who is left out of the models tonight, a row for each rule that was met."""
-    return not_customers(events, as_of, **source.not_customers.model_dump()).withColumn("as_of", F.lit(as_of))
+    return not_customers(activity(events), as_of, **source.not_customers.model_dump()).withColumn("as_of", F.lit(as_of))
 
 
 def count_by_rule(excluded: DataFrame) -> dict[str, int]:
@@ -254,7 +255,6 @@ def run(context: Context) -> None:
     source, settings = context.source, context.settings
     as_of = settings.as_of(context.business_date)
     events = night.read(context, EVENTS).persist()
-    acted = activity(events)
     churn = source.churn
     # The newest cut-off whose outcomes are known is looked at every night: probabilities are calibrated on it.
     as_ofs = {as_of, as_of - timedelta(days=churn.gap_days + churn.horizon_days)}
@@ -264,12 +264,12 @@ def run(context: Context) -> None:
     features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
     night.store(context, USER_FEATURES, features)
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
-    night.store(context, ITEM_FEATURES, item_features(acted, as_of, source.recommend.durable_categories))
-    night.store(context, EXCLUDED_USERS, excluded_users(acted, as_of, source))
+    night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
+    night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
     excluded = night.read(context, EXCLUDED_USERS)
-    profiles = user_profiles(tonight, acted, excluded, as_of, context.business_date, source)
+    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source)
     night.store(context, USER_PROFILES, profiles)
-    night.store(context, RETENTION_METRICS, retention_metrics(acted, as_of, context.business_date))
+    night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
     night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
     night.store(context, OUTCOMES, outcomes(context))
     context.detail["as_ofs"] = [day.isoformat() for day in days]

@@ -70,8 +70,7 @@ def batches(
     profiles, features = frames[USER_PROFILES.name], frames[USER_FEATURES.name]
     items, lists = frames[ITEM_FEATURES.name], frames[RECOMMENDATIONS.name]
     tonight = features.where(F.col("as_of") == F.lit(as_of))
-    acted = activity(frames[EVENTS.name])
-    [first] = acted.agg(F.min("event_date").alias("day")).collect()
+    [first] = activity(frames[EVENTS.name]).agg(F.min("event_date").alias("day")).collect()
     weeks = retention_metrics.whole_weeks(first["day"] or as_of, as_of)
     users = rows[USER_PROFILES.name]
     # A shop with fewer items than a list has places lists them all.
@@ -88,7 +87,7 @@ def batches(
             excluded_users.suite_by_user(), excluded_users.by_user(frames[EXCLUDED_USERS.name], profiles), None
         ),
         whole(user_profiles.suite(business_date), profiles),
-        quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, acted), None),
+        quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, frames[EVENTS.name]), None),
         whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
         whole(recommendations.suite(business_date), recommendations.with_known(lists, items)),
         whole(
