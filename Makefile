@@ -48,6 +48,10 @@ crm: export SQL := $(value SQL)
 crm-uri: ## the connection string of the CRM's role
 	@$(PY) -m rekindle.crm --uri
 
+.PHONY: crm-writer-uri
+crm-writer-uri: ## the connection string of the role by which the CRM writes back
+	@$(PY) -m rekindle.crm --uri --writer
+
 .PHONY: show-line
 show-line: ## the raw text of a landed line from bronze: FILE=<sha256, or its beginning> LINE=<number>
 	@$(PY) -m rekindle.show_line "$(FILE)" "$(LINE)"
