@@ -132,7 +132,7 @@ def test_who_asks_while_the_embedded_server_is_stopped_is_told_what_starts_it(
         warehouse.connect(asked, "crm_reader")
 
 
-@pytest.mark.parametrize("role", ["owner", "writer", "crm_reader"])
+@pytest.mark.parametrize("role", embedded.ROLES)
 def test_a_wrong_password_is_refused_in_one_line(environment: settings.Environment, role: Any, tmp_path: Path) -> None:
     path = tmp_path / f"postgres_{role}"
     path.write_text("wrong")
