@@ -260,7 +260,8 @@ def test_profiles_tell_rfm_of_buyers_only_and_shares_of_a_whole(broken: Broken, 
 def test_every_user_with_events_has_a_profile(broken: Broken, frame: Frame) -> None:
     def found(profiles: list[str], seen: list[str]) -> dict[str, str]:
         described = frame(USER_PROFILES, *[{"user_key": u} for u in profiles])
-        events = frame(EVENTS, *[{"user_key": u, "event_id": str(n)} for n, u in enumerate(seen)])
+        views = [{"user_key": u, "event_id": str(n), "event_type": "view"} for n, u in enumerate(seen)]
+        events = frame(EVENTS, *views, {"user_key": DORA, "event_id": "mail", "event_type": "contact"})
         return broken(user_profiles.suite_by_user(), user_profiles.by_user(described, events))
 
     assert found([ANNA, BERT], [ANNA, BERT, ANNA]) == {}

@@ -36,7 +36,7 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.retention_metrics import RETENTION_METRICS
-from schemas.user_features import USER_FEATURES
+from schemas.user_features import MODEL_INPUTS, USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
 ZONE = "Europe/Berlin"
@@ -99,6 +99,13 @@ def random_log(seed: int, users: int = 14, size: int = 420) -> list[dict[str, An
 
 
 LOG = random_log(3)
+# The latest of all, of a stranger too, and with all that an event can have.
+BESIDE = [
+    event(user, MIDNIGHT - timedelta(days=n, hours=3), kind, **words)
+    for words in [{"item_id": "beside", "title": "T", "category": "c9", "session_id": "s", "stars": 5.0, "text": "no"}]
+    for user in ("u00", "u01", "a stranger")
+    for n, kind in enumerate(DIALOGUE)
+]
 
 
 def share(part: float, whole: float) -> float | None:
@@ -134,7 +141,7 @@ HIGHEST = highest_prices(LOG)
 
 def expected_user(every: list[dict[str, Any]], as_of: date) -> dict[str, Any]:
     """Features of one user by the words of the contract, in plain Python; what a model of rhythms says is left out."""
-    rows = [r for r in every if r["event_type"] != "contact"]
+    rows = [r for r in every if r["event_type"] not in DIALOGUE]
     contacts = of_kind(every, "contact")
     end = datetime(as_of.year, as_of.month, as_of.day, tzinfo=ZoneInfo(ZONE)).timestamp()
 
@@ -221,14 +228,15 @@ def by_key(df: Any, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def test_users_are_described_as_plain_python_counts_them_at_every_cutoff(spark: Any) -> None:
-    found = by_key(user_features(frame(spark, EVENTS, *LOG), [AS_OF, EARLIER], ZONE, GAP, HORIZON), USER_FEATURES)
+    events = frame(spark, EVENTS, *LOG, *BESIDE)
+    found = by_key(user_features(events, [AS_OF, EARLIER], ZONE, GAP, HORIZON), USER_FEATURES)
     expected: dict[tuple[Any, ...], dict[str, Any]] = {}
     for as_of in (AS_OF, EARLIER):
         per_user = defaultdict(list)
-        for row in LOG:
+        for row in (*LOG, *BESIDE):
             if row["event_date"] < as_of:
                 per_user[row["user_key"]].append(row)
-        acted = {u: r for u, r in per_user.items() if len(r) > len(of_kind(r, "contact"))}
+        acted = {u: r for u, r in per_user.items() if any(row["event_type"] not in DIALOGUE for row in r)}
         expected |= {(as_of, user): expected_user(rows, as_of) for user, rows in acted.items()}
     assert set(found) == set(expected)
     of_rhythm = {"expected_purchases", "no_purchase_probability"}
@@ -393,37 +401,21 @@ def test_weeks_are_counted_as_plain_python_counts_them_and_a_silent_week_is_a_we
     assert found[(date(2026, 3, 2),)]["active_users"] == 0, "nobody came for two weeks"
 
 
-def test_what_passes_between_shop_and_user_tells_of_the_last_contact_and_of_nothing_else(spark: Any) -> None:
-    source = settings.load("simulated_shop").source.model_copy(update={"time_zone": ZONE})
-    log = [row for row in random_log(5, users=4, size=50) if row["event_type"] != "contact"]
-    at = MIDNIGHT - timedelta(hours=3)
-    words = {"item_id": "i1", "title": "T", "category": "c9", "session_id": "s", "stars": 5.0, "text": "no"}
-    beside = [
-        event(user, at - timedelta(days=n), kind, **words)
-        for user in ("u00", "u01", "nobody")
-        for n, kind in enumerate(DIALOGUE)
-    ]
+def test_what_passes_between_shop_and_user_is_no_activity_of_a_user_of_an_item_or_of_a_week(spark: Any) -> None:
+    source, day = settings.load("simulated_shop").source, AS_OF - timedelta(days=1)
+    features = frame(spark, USER_FEATURES, dict.fromkeys(MODEL_INPUTS, 0.0) | {"user_key": "u00", "as_of": AS_OF})
+    nobody = frame(spark, EXCLUDED_USERS)
 
     def described(*rows: dict[str, Any]) -> list[dict[tuple[Any, ...], dict[str, Any]]]:
         events = frame(spark, EVENTS, *rows)
-        features = user_features(events, [AS_OF], ZONE, GAP, HORIZON).persist()
-        day = AS_OF - timedelta(days=1)
-        profiles = user_profiles(features, events, frame(spark, EXCLUDED_USERS), AS_OF, day, source)
-        found = by_key(features, USER_FEATURES)
-        assert {u for (_, u), row in found.items() if row.pop("days_since_contact")} == {
-            r["user_key"] for r in rows
-        } & told
         return [
-            found,
-            by_key(profiles, USER_PROFILES),
+            by_key(user_profiles(features, events, nobody, AS_OF, day, source), USER_PROFILES),
             by_key(item_features(events, AS_OF, []), ITEM_FEATURES),
             by_key(retention_metrics(events, AS_OF, day), RETENTION_METRICS),
         ]
 
-    told: set[str] = set()
-    before = described(*log)
-    told = {"u00", "u01"}
-    assert described(*log, *beside) == before
+    log = [row for row in LOG if row["event_type"] != "contact"]
+    assert described(*log, *BESIDE) == described(*log)
 
 
 def test_a_week_that_has_not_ended_is_not_a_week_yet(spark: Any) -> None:

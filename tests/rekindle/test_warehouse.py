@@ -335,12 +335,13 @@ def test_make_crm_says_in_one_line_what_is_wrong(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("words", "role"), [(("--uri",), "crm_reader"), (("--uri", "--writer"), "crm_writer")])
 def test_the_connection_string_opens_the_crm(
-    environment: settings.Environment, ask: Any, capsys: pytest.CaptureFixture[str]
+    environment: settings.Environment, ask: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], role: str
 ) -> None:
-    assert ask("--uri") == 0
+    assert ask(*words) == 0
     with psycopg.connect(capsys.readouterr().out.strip()) as conn:
-        assert conn.execute("SELECT current_user").fetchone() == ("crm_reader",)
+        assert conn.execute("SELECT current_user").fetchone() == (role,)
 
 
 def test_an_unstarted_server_is_told_with_what_to_do(environment: settings.Environment, tmp_path: Path) -> None:
