@@ -58,6 +58,10 @@ crm-uri: ## the connection string of the CRM's role
 export: ## a view of the CRM as a CSV file: VIEW= SOURCE=; RUN=<a kept run> OUT=<file> (docs/crm.md)
 	@$(PY) -m rekindle.crm_export --view "$$VIEW" --source "$$SOURCE" $(if $(RUN),--run "$$RUN") $(if $(OUT),--out "$$OUT")
 
+.PHONY: crm-writer-uri
+crm-writer-uri: ## the connection string of the role by which the CRM writes back
+	@$(PY) -m rekindle.crm --uri --writer
+
 .PHONY: show-line
 show-line: ## the raw text of a landed line from bronze: FILE=<sha256, or its beginning> LINE=<number>
 	@$(PY) -m rekindle.show_line "$$FILE" "$$LINE"

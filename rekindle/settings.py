@@ -107,12 +107,13 @@ class WinBack(Strict):
 
     The first action that fits a user is suggested, "do_nothing" where none does and for whom the shop contacted less
     than `quiet_days` ago. Value is what a user is expected to bring in the `value_days` to come; money that comes a
-    year later counts 1 / (1 + `yearly_discount`).
+    year later counts 1 / (1 + `yearly_discount`). Who complained is left alone for `complaint_days`.
     """
 
     value_days: Days = 365
     yearly_discount: Annotated[float, Field(ge=0)] = 0.1
     quiet_days: Annotated[int, Field(ge=0)] = 14
+    complaint_days: Annotated[int, Field(ge=0)] = 90
     actions: tuple[Action, ...] = ()
 
     @model_validator(mode="after")
@@ -172,6 +173,17 @@ class Drift(Strict):
     in_the_large: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Inbox(Strict):
+    """What the CRM writes back.
+
+    An outcome of a user whom the log has not named yet waits `wait_days` after it happened. `outcome_days` is how long
+    the table `outcomes` tells what became of each.
+    """
+
+    wait_days: Annotated[int, Field(ge=0)] = 2
+    outcome_days: Days = 90
+
+
 class Business(Strict):
     """The numbers that the business, not a programmer, changes.
 
@@ -187,6 +199,7 @@ class Business(Strict):
     kept_runs: Annotated[int, Field(ge=2)]
     kept_hours: Annotated[int, Field(ge=0)]
     holdout_share: Annotated[float, Field(ge=0, le=0.5)]
+    inbox: Inbox = Inbox()
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
     coverage_margin: Annotated[float, Field(ge=0, le=1)]
@@ -299,6 +312,7 @@ INGEST_CODE = (
     *(f"rekindle/{name}.py" for name in ("sources", "patterns", "expressions", "expression_columns", "identity")),
     *(f"rekindle/line_{name}.py" for name in ("parsing", "rules", "fates", "cleaning")),
     *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "objects", "streams", "parquet")),
+    "rekindle/methods/activity.py",
     "schemas/events.py",
 )
 

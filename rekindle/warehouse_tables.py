@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rekindle import inbox_tables
 from rekindle.contract import POSTGRES_TYPES, Column, Table
 
 # The CRM's own view of the publications; `schemas/` holds the contracts of all other views.
@@ -29,7 +30,7 @@ PUBLICATIONS = Table(
     ),
 )
 
-SCHEMAS = ("ops", "serve", "vault", "crm")
+SCHEMAS = ("ops", "serve", "vault", "crm", "inbox")
 
 LEDGER = (
     """CREATE TABLE IF NOT EXISTS ops.files (
@@ -280,7 +281,7 @@ def users_views() -> tuple[View, View]:
 
 def fixed() -> list[str]:
     """Statements that make the schemas, the ledger, the pointer and the vault, where they are missing."""
-    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING]
+    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING, *inbox_tables.INBOX]
 
 
 def rights(database: str, tables: Sequence[str]) -> list[str]:
@@ -311,12 +312,12 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         # Of 60 on the embedded server: the night keeps its place.
         "ALTER ROLE crm_reader CONNECTION LIMIT 40",
         "ALTER ROLE analyst CONNECTION LIMIT 5",
-        "ALTER ROLE crm_writer CONNECTION LIMIT 5",
         *(
             f"ALTER ROLE {role} IN DATABASE {database} SET {key} = {text(value)}"
             for role, search_path in (("crm_reader", "crm"), ("analyst", "serve"))
             for key, value in (*READER_SETTINGS, ("search_path", search_path))
         ),
+        *inbox_tables.rights(database),
     ]
 
 

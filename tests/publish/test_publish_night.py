@@ -47,6 +47,7 @@ def some_rows(table: Table, count: int) -> list[dict[str, Any]]:
                     "rank": n + 1,
                     "week_start": date(2026, 1, 1 + n),
                     "name": f"f{n}",
+                    "outcome_id": f"o{n}",
                 }.items()
                 if k in row
             }
