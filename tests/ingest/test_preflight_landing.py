@@ -388,7 +388,7 @@ def test_what_the_crm_wrote_back_is_a_file_of_the_night_and_makes_no_day(
 
     at = datetime(2026, 1, 1, 12, tzinfo=UTC)
     with warehouse.connect(environment, "writer") as conn:
-        warehouse.add_user_keys(conn, "outcome_shop", 1, [("a", "anna")])
+        warehouse.add_user_keys(conn, "outcome_shop", 1, [("a", "anna")], lambda user_id: 0.5)
     write = "INSERT INTO outcomes (source, outcome_id, kind, user_id, happened_at) VALUES (%s, %s, 'open', 'anna', %s)"
     with warehouse.connect(environment, "crm_writer") as conn:
         conn.execute(write, ["outcome_shop", "o1", at + timedelta(days=1)])

@@ -160,7 +160,7 @@ def test_another_version_takes_the_place_of_the_one_before(served: settings.Envi
 def test_changes_of_all_tables_are_one_feed_of_the_served_run(served: settings.Environment) -> None:
     day, before = date(2026, 4, 30), date(2026, 4, 29)
     with warehouse.connect(served, "writer") as conn:
-        warehouse.add_user_keys(conn, "shop", 1, [("k1", "anna"), ("k2", "ben")])
+        warehouse.add_user_keys(conn, "shop", 1, [("k1", "anna"), ("k2", "ben")], lambda user_id: 0.5)
         for run in ("earlier", "now"):
             conn.execute(
                 "INSERT INTO serve.publications (source, run_id, business_date, data_through, key_version, attempt,"

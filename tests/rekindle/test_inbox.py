@@ -18,7 +18,7 @@ from rekindle.inbox import Batch, Inbox
 from rekindle.landing_streams import MAX_LINE_BYTES
 from rekindle.ledger import LandedFile, Ledger, RunKey
 from rekindle.refusals import DataRefused
-from tests.rekindle.warehouse_shop import Shop
+from tests.rekindle.warehouse_shop import Shop, middle
 
 DAY = date(2026, 4, 30)
 NEXT = DAY + timedelta(days=1)
@@ -102,7 +102,7 @@ class Crm:
 
     def knows(self, *users: str) -> None:
         with self.shop.connect() as conn:
-            warehouse.add_user_keys(conn, self.source, 1, [(f"key of {user}", user) for user in users])
+            warehouse.add_user_keys(conn, self.source, 1, [(f"key of {user}", user) for user in users], middle)
 
 
 @pytest.fixture
