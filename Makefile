@@ -58,6 +58,10 @@ crm-uri: ## the connection string of the CRM's role
 export: ## a view of the CRM as a CSV file: VIEW= SOURCE=; RUN=<a kept run> OUT=<file> (docs/crm.md)
 	@$(PY) -m rekindle.crm_export --view "$$VIEW" --source "$$SOURCE" $(if $(RUN),--run "$$RUN") $(if $(OUT),--out "$$OUT")
 
+.PHONY: crm-writer-uri
+crm-writer-uri: ## the connection string of the role by which the CRM writes back
+	@$(PY) -m rekindle.crm --uri --writer
+
 .PHONY: show-line
 show-line: ## the raw text of a landed line from bronze: FILE=<sha256, or its beginning> LINE=<number>
 	@$(PY) -m rekindle.show_line "$$FILE" "$$LINE"
@@ -84,6 +88,14 @@ replay-quarantine: ## what SOURCE's mapping, as it is now, would make of a night
 .PHONY: rollback-model
 rollback-model: ## an earlier champion serves from the next night on: SOURCE= KIND=recommender|churn DIGEST= (default: the one before) WHY=
 	@$(PY) jobs/publish/rollback_model.py --source "$$SOURCE" --kind "$${KIND:-recommender}" $(if $(DIGEST),--digest "$$DIGEST") --why "$$WHY"
+
+.PHONY: rollback
+rollback: ## an earlier kept night of SOURCE is served again, at once: RUN=<run_id of crm.publications> WHY=
+	@$(PY) jobs/publish/rollback_night.py --source "$$SOURCE" --run "$$RUN" --why "$$WHY"
+
+.PHONY: janitor
+janitor: ## removes old, failed and abandoned runs of SOURCE from the warehouse and checks that what is served is what was published
+	@$(PY) jobs/publish/sweep_runs.py --source "$$SOURCE"
 
 .PHONY: why
 why: ## why ITEM=… is, or is not, in the list of USER=… of the served night: its ranks, and the rule that removed it
@@ -128,6 +140,7 @@ bench: ## the benchmarks, side by side with their references, as ratios
 	@$(PY) bench/ingest.py --lines 1000000
 	@$(PY) bench/als.py
 	@$(PY) bench/buyers.py
+	@$(PY) bench/publication.py
 
 .PHONY: bench-als
 bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 11 million pairs and 500,000 users (15 minutes)

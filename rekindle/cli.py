@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import os
 import sys
@@ -80,7 +81,7 @@ def fail(code: int, *told: str) -> int:
     return code
 
 
-def ended(action: Callable[[], None]) -> int:
+def ended(action: Callable[[], object]) -> int:
     """The exit code of a command that is no stage: 0, or what its error means, told by `fail`."""
     try:
         action()
@@ -95,6 +96,14 @@ def ended(action: Callable[[], None]) -> int:
     return DONE
 
 
+def operator() -> str:
+    """Who runs this: the name of the account, or its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def arguments(name: str, argv: list[str]) -> argparse.Namespace:
     """The parsed command line; an unknown or missing argument exits 2 with one line and the usage."""
     parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
@@ -107,7 +116,7 @@ def arguments(name: str, argv: list[str]) -> argparse.Namespace:
 
 
 def spark_session(name: str, environment: settings.Environment) -> SparkSession:
-    """The session that bin/spark-submit configured; the catalog's password is read from its file, here and only here.
+    """The session that bin/spark-submit configured; its secrets are read from their files, here and only here.
 
     Raises:
         UsageError: started without bin/spark-submit, so that the settings which must hold do not.
@@ -116,8 +125,10 @@ def spark_session(name: str, environment: settings.Environment) -> SparkSession:
 
     builder = SparkSession.builder.appName(name)
     if environment.lake.password_file:
-        password = environment.lake.password_file.read_text(encoding="utf-8").strip()
+        password = spark_conf.secret(environment.lake.password_file)
         builder = builder.config(f"spark.sql.catalog.{spark_conf.CATALOG}.jdbc.password", password)
+    if environment.spark.secret_file:
+        builder = builder.config(f"{spark_conf.AUTHENTICATE}.secret", spark_conf.secret(environment.spark.secret_file))
     session = builder.getOrCreate()
     for key, value in spark_conf.REQUIRED.items():
         found = session.sparkContext.getConf().get(key)

@@ -29,7 +29,7 @@ from typing import Any
 from rekindle import settings
 
 SYSTEM_USER = "pgserver"
-ROLES = ("owner", "writer", "crm_reader")
+ROLES = ("owner", "writer", "analyst", "crm_reader", "crm_writer")
 START_ATTEMPTS = 5
 # pg_ctl's own wait; crash recovery of a laptop's warehouse took under 2 s, a slow disk may need more.
 START_SECONDS = 60

@@ -88,10 +88,12 @@ def exprs(table: Table) -> list[SparkColumn]:
 
 
 def of_staged(conn: Connection, table: Table, run_id: str) -> Fingerprint:
-    """The fingerprint of what the warehouse holds for this run in `serve.<table>`; all 0 if it holds nothing."""
+    """The fingerprint of what the warehouse holds for this run in `serve.<table>`; all 0 if it holds nothing.
+
+    The primary key is (run_id, key), so there are as many keys as rows; counting them took half the time.
+    """
     statement = (
-        f"SELECT count(*), count(DISTINCT k), coalesce(sum(h), 0), coalesce(bit_xor(h), 0) FROM (SELECT"  # noqa: S608 (our own names)
-        f" {_postgres_row(table, list(table.key))} AS k,"
+        f"SELECT count(*), count(*), coalesce(sum(h), 0), coalesce(bit_xor(h), 0) FROM (SELECT"  # noqa: S608 (our own names)
         f" ('x0' || substr(md5({_postgres_row(table, table.names)}), 1, 15))::bit(64)::bigint AS h"
         f" FROM serve.{table.name} WHERE run_id = %s) rows"
     )

@@ -12,6 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from rekindle.contract import IDENTIFIER, Table, conform
+from rekindle.failpoints import failpoint
 from rekindle.spark_conf import CATALOG
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def write(
         # A table's first night, perhaps its second attempt: Iceberg replaces no branch of a main without a snapshot,
         # and need not, since the branch's whole content is replaced below.
         spark.sql(f"ALTER TABLE {name} CREATE BRANCH IF NOT EXISTS {branch}")
+    failpoint("lake.before_write")
     # Rows are written where they are: a shuffle by month and a sort would cost more than a few files more.
     writer = (
         conform(df, table)
@@ -95,6 +97,7 @@ def write(
         from pyspark.sql import functions as F
 
         writer.overwrite(F.lit(True))
+    failpoint("lake.after_write")
     return _snapshot_of(spark, name, table.name, branch)
 
 
@@ -111,6 +114,7 @@ def follow(
     loaded = _load(spark, name)
     tag = f"night_{day:%Y_%m_%d}_{branch}"
     spark.sql(f"ALTER TABLE {name} CREATE OR REPLACE TAG {tag} AS OF VERSION {snapshot_id} RETAIN {keep_days} DAYS")
+    failpoint("lake.before_main")
     main = loaded.currentSnapshot()
     moved = main is None or _is_ancestor(loaded, main.snapshotId(), snapshot_id)
     if moved and (main is None or int(main.snapshotId()) != snapshot_id):  # a retry finds main there already

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rekindle import lake
 from rekindle.cli import Context, UsageError
 from rekindle.contract import Table
+from rekindle.failpoints import failpoint
 from rekindle.fingerprint import of_frame
 from rekindle.ledger import TableVersion
 
@@ -101,6 +102,7 @@ def store(context: Context, table: Table, df: DataFrame, base: int | None = None
         fingerprint=fingerprint,
         accepted=False,
     )
+    failpoint("night.before_record")
     context.ledger.record_table(context.run_id, version)
     context.log.info("stored table=%s rows=%d snapshot=%d", table.name, version.fingerprint.rows, snapshot.snapshot_id)
     return version

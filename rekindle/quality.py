@@ -36,6 +36,7 @@ from pyspark.sql import functions as F
 from rekindle import lake
 from rekindle.cli import Context
 from rekindle.contract import Table
+from rekindle.failpoints import failpoint
 from rekindle.gate import Declared, Result, Severity, gate, settle
 from rekindle.ledger import CheckRecord
 
@@ -432,6 +433,7 @@ def examine(context: Context, stage: str, batches: Sequence[Batch]) -> None:
     docs = context.settings.home / "reports/data_docs" / context.source.name / context.run_id / stage
     results = evaluate(batches, context.run_id, docs)
     checks = declared(batches, context.run_id)
+    failpoint("gate.before_results")
     context.ledger.record_checks(context.run_id, stage, records(checks, results))
     verdict = gate(checks, results)
     for line in verdict.warnings:
@@ -465,6 +467,7 @@ def records(checks: Sequence[Declared], results: Sequence[Result]) -> list[Check
 def accept(context: Context, tables: Sequence[Table]) -> None:
     """Let the tables pass: the ledger says so first, for later nights build on that; then the lake's main follows."""
     versions = context.ledger.tables(context.run_id)
+    failpoint("gate.before_accept")
     context.ledger.accept_tables(context.run_id, [t.name for t in tables])
     for table in tables:
         moved = lake.follow(

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
+from rekindle.failpoints import failpoint
 from rekindle.methods.comparison import Comparison
 
 __all__ = ["JUDGED", "RECORD", "Comparison", "Record", "RegistryError", "digest_of", "load", "record_of", "save"]
@@ -96,12 +97,14 @@ def save(artefacts: Path, files: Mapping[str, bytes]) -> str:
     part.mkdir(parents=True)
     for name, content in files.items():
         (part / name).write_bytes(content)
+    failpoint("registry.before_rename")
     try:
         part.rename(target)
     except OSError:
         if not target.exists():
             raise
         shutil.rmtree(part)  # another attempt stored the same content first
+    failpoint("registry.after_rename")
     return digest
 
 

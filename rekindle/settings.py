@@ -107,12 +107,13 @@ class WinBack(Strict):
 
     The first action that fits a user is suggested, "do_nothing" where none does and for whom the shop contacted less
     than `quiet_days` ago. Value is what a user is expected to bring in the `value_days` to come; money that comes a
-    year later counts 1 / (1 + `yearly_discount`).
+    year later counts 1 / (1 + `yearly_discount`). Who complained is left alone for `complaint_days`.
     """
 
     value_days: Days = 365
     yearly_discount: Annotated[float, Field(ge=0)] = 0.1
     quiet_days: Annotated[int, Field(ge=0)] = 14
+    complaint_days: Annotated[int, Field(ge=0)] = 90
     actions: tuple[Action, ...] = ()
 
     @model_validator(mode="after")
@@ -172,17 +173,33 @@ class Drift(Strict):
     in_the_large: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Inbox(Strict):
+    """What the CRM writes back.
+
+    An outcome of a user whom the log has not named yet waits `wait_days` after it happened. `outcome_days` is how long
+    the table `outcomes` tells what became of each.
+    """
+
+    wait_days: Annotated[int, Field(ge=0)] = 2
+    outcome_days: Days = 90
+
+
 class Business(Strict):
     """The numbers that the business, not a programmer, changes.
 
     `coverage_margin`: the share by which a model that takes over may show fewer of the shop's items than the champion.
     `band_flip_limit`: the share of users that it may move into another risk band than the champion's.
+    `kept_runs`: how many published runs of a source keep their rows, beside those younger than `kept_hours`.
+    `holdout_share`: the share of users whom the CRM never sees, so that what contacting brings can be measured.
     """
 
     list_length: Annotated[int, Field(ge=1, le=100)]
     risk_bands: RiskBands
     drift: Drift
     kept_runs: Annotated[int, Field(ge=2)]
+    kept_hours: Annotated[int, Field(ge=0)]
+    holdout_share: Annotated[float, Field(ge=0, le=0.5)]
+    inbox: Inbox = Inbox()
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
     coverage_margin: Annotated[float, Field(ge=0, le=1)]
@@ -191,10 +208,11 @@ class Business(Strict):
 
 
 class Spark(Strict):
-    """How spark-submit is called."""
+    """How spark-submit is called. `secret_file`, of a standalone cluster, is read by the session, never put in argv."""
 
     master: OneLine
     deploy_mode: Literal["client", "cluster"] = "client"
+    secret_file: Path | None = None
     conf: dict[SparkSetting, OneLine] = Field(default_factory=dict)
 
 
@@ -227,10 +245,14 @@ class MLflow(Strict):
 
 
 class Identity(Strict):
-    """The secret that makes pseudonyms, and its version."""
+    """The secret that makes pseudonyms, and its version; the salt that draws the holdout, which has none.
+
+    Another salt is another holdout: keep it as long as anything is measured by it.
+    """
 
     key_file: Path
     key_version: Annotated[int, Field(ge=1)]
+    holdout_salt_file: Path
 
 
 class Environment(Strict):
@@ -290,6 +312,7 @@ INGEST_CODE = (
     *(f"rekindle/{name}.py" for name in ("sources", "patterns", "expressions", "expression_columns", "identity")),
     *(f"rekindle/line_{name}.py" for name in ("parsing", "rules", "fates", "cleaning")),
     *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "objects", "streams", "parquet")),
+    "rekindle/methods/activity.py",
     "schemas/events.py",
 )
 

@@ -8,7 +8,8 @@ every primary key; what is served is decided by one pointer row a source (`rekin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,24 +18,30 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, InvalidCatalogName, InvalidPassword
 from psycopg.rows import TupleRow
 
-from rekindle import embedded, warehouse_tables, warehouse_views
+from rekindle import embedded, identity, warehouse_tables, warehouse_views
 from rekindle.contract import Table
+from rekindle.methods import holdout
 from rekindle.settings import Environment, Settings, home
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Role = Literal["owner", "writer", "crm_reader"]
+Role = Literal["owner", "writer", "analyst", "crm_reader", "crm_writer"]
 Connection = psycopg.Connection[TupleRow]
 
-OTHER_ROLES: tuple[Role, ...] = ("writer", "crm_reader")
+OTHER_ROLES: tuple[Role, ...] = ("writer", "analyst", "crm_reader", "crm_writer")
+OUR_OWN: tuple[Role, ...] = ("owner", "writer")  # whose sessions get their limits here; the others' are their role's
 CONNECT_SECONDS = 10
 LOCK_TIMEOUT = "5s"
 # One statement of a night, a streaming COPY included. 600,000 rows of recommendations took 6 s on two busy cores.
 STATEMENT_TIMEOUT = "10min"
 # A publisher that was stopped inside its transaction loses it, and with it the pointer's lock.
 IDLE_TIMEOUT = "60s"
+# Seconds without an answer after which a connection is given up: a server that hangs keeps its kernel answering, so
+# neither keepalives nor timeouts of its own end that. Above STATEMENT_TIMEOUT: a slow answer is not a lost one.
+SILENCE_SECONDS = 630.0
 SLICE_ROWS = 20_000  # rows turned into text at once: a few MB
+MAINTAIN_SINCE = 170000  # the server version from which on others than the owner may be let analyse a table
 MIGRATION_LOCK = 0x72656B69  # "reki"
 
 
@@ -42,7 +49,50 @@ class WarehouseError(Exception):
     """The warehouse is not as expected: what was found, what was expected, what to do."""
 
 
-def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle", database: str = "") -> Connection:
+class Session(psycopg.Connection[TupleRow]):
+    """A connection that is closed when the server has not answered for `silence` seconds."""
+
+    silence = SILENCE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for one answer of the server.
+
+        Raises:
+            psycopg.OperationalError: none came; nobody knows what the server did with the question.
+        """
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, timeout or self.silence)
+        except psycopg.OperationalError as error:
+            # psycopg's own class for a wait that took too long has no public name
+            if error.sqlstate is not None or timeout or time.monotonic() - began < self.silence:
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(
+                f"the server was silent for {self.silence:.0f} s, and the connection is given up"
+            ) from None
+
+
+@contextmanager
+def answered_within(conn: Connection, seconds: float) -> Iterator[None]:
+    """Give the connection up sooner than usual, while only answers of a moment are waited for."""
+    if not isinstance(conn, Session):
+        yield
+        return
+    before, conn.silence = conn.silence, min(conn.silence, seconds)
+    try:
+        yield
+    finally:
+        conn.silence = before
+
+
+def connect(
+    where: Settings | Environment,
+    role: Role,
+    purpose: str = "rekindle",
+    database: str = "",
+    silence: float = SILENCE_SECONDS,
+) -> Connection:
     """A connection as `role`, in UTC, with timeouts and keepalives; the caller commits and closes.
 
     The password is read from <secrets>/postgres_<role>. `purpose` is shown in pg_stat_activity.
@@ -55,14 +105,14 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
     conf = environment.warehouse
     number = port(where)
     options = "-c timezone=UTC"
-    if role != "crm_reader":  # the reader's own limits are part of its role, see `warehouse_tables.roles`
+    if role in OUR_OWN:
         options += (
             " -c search_path=pg_catalog"
             f" -c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT}"
             f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT}"
         )
     try:
-        return psycopg.connect(
+        conn = Session.connect(
             host=conf.host,
             port=number,
             dbname=database or conf.database,
@@ -77,6 +127,8 @@ def connect(where: Settings | Environment, role: Role, purpose: str = "rekindle"
             keepalives_count=3,
             tcp_user_timeout=30_000,
         )
+        conn.silence = silence
+        return conn
     except psycopg.OperationalError as error:
         told = " ".join(str(error).split())
         final = isinstance(error, InvalidPassword | InvalidCatalogName) or any(
@@ -163,8 +215,10 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             _make_role(conn, environment, role)
         for statement in warehouse_tables.fixed():
             conn.execute(statement)
-        differences = [d for table in tables for d in _make_table(conn, table, replace_views)]
-        differences += _make_views(conn, tables, replace_views)
+        differences = _add_later_columns(conn, environment, replace_views)
+        differences += [d for table in tables for d in _make_table(conn, table, replace_views)]
+        if not differences:  # views name the columns
+            differences = _make_views(conn, tables, replace_views)
         if differences:
             raise WarehouseError(
                 "the warehouse differs from the contracts: "
@@ -175,6 +229,9 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             conn.execute(statement)
         for statement in warehouse_views.rights(tables):
             conn.execute(statement)
+        if conn.info.server_version >= MAINTAIN_SINCE:
+            for statement in warehouse_tables.maintenance([t.name for t in tables]):
+                conn.execute(statement)
         if _is_superuser(conn):
             for statement in warehouse_tables.SUPERUSER_RIGHTS:
                 conn.execute(statement)
@@ -206,17 +263,32 @@ def copy_batches(conn: Connection, table: Table, run_id: str, source: str, batch
     return rows
 
 
-def add_user_keys(conn: Connection, source: str, key_version: int, pairs: Iterable[tuple[str, str]]) -> int:
+def analyse(conn: Connection, schema: str, table: str) -> None:
+    """Let the planner know what is in a table that has just grown by a night, before autovacuum looks; commits.
+
+    Without the right to (PostgreSQL before 17: only the owner) the server passes it over with a warning.
+    """
+    conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
+    conn.commit()
+
+
+def add_user_keys(
+    conn: Connection, source: str, key_version: int, pairs: Iterable[tuple[str, str]], draw_of: Callable[[str], float]
+) -> int:
     """Add (user_key, user_id) pairs to the vault; how many were new. Pairs already there stay; the caller commits.
+
+    `draw_of` gives a user id's draw for the holdout.
 
     Raises:
         WarehouseError: a key is already there with another user id: the pseudonyms' key file was exchanged without
             a new key version.
     """
-    conn.execute("CREATE TEMPORARY TABLE fresh_keys (user_key text, user_id text) ON COMMIT DROP")
+    conn.execute(
+        "CREATE TEMPORARY TABLE fresh_keys (user_key text, user_id text, draw double precision) ON COMMIT DROP"
+    )
     with conn.cursor() as cursor, cursor.copy("COPY pg_temp.fresh_keys FROM STDIN") as copy:
-        for pair in pairs:
-            copy.write_row(pair)
+        for user_key, user_id in pairs:
+            copy.write_row((user_key, user_id, draw_of(user_id)))
     clash = conn.execute(
         "SELECT count(*) FROM pg_temp.fresh_keys f JOIN vault.user_keys k"
         " ON k.source = %s AND k.key_version = %s AND k.user_key = f.user_key WHERE k.user_id <> f.user_id",
@@ -228,12 +300,48 @@ def add_user_keys(conn: Connection, source: str, key_version: int, pairs: Iterab
             " another user id; a new key needs a new identity.key_version in conf/environments"
         )
     done = conn.execute(
-        "INSERT INTO vault.user_keys (source, key_version, user_key, user_id)"
-        " SELECT DISTINCT %s, %s::int, user_key, user_id FROM pg_temp.fresh_keys ON CONFLICT DO NOTHING",
+        "INSERT INTO vault.user_keys (source, key_version, user_key, user_id, holdout_draw)"
+        " SELECT DISTINCT %s, %s::int, user_key, user_id, draw FROM pg_temp.fresh_keys ON CONFLICT DO NOTHING",
         [source, key_version],
     )
     conn.execute("DROP TABLE pg_temp.fresh_keys")
     return done.rowcount
+
+
+def _add_later_columns(conn: Connection, environment: Environment, change: bool) -> list[str]:
+    """Bring tables of earlier versions up to `LATER_COLUMNS`; what is missing and was not added, in words.
+
+    A warehouse that was made a moment ago has no rows and no readers: there the columns are always added.
+    """
+    has_runs = conn.execute("SELECT 1 FROM ops.runs LIMIT 1").fetchone() is not None
+    differences = []
+    for table, name, kind, statements in warehouse_tables.LATER_COLUMNS:
+        if conn.execute(
+            "SELECT 1 FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s AND NOT attisdropped",
+            [table, name],
+        ).fetchone():
+            continue
+        if has_runs and not change:
+            differences.append(f"{table} lacks column {name}")
+            continue
+        conn.execute(sql.SQL(f"ALTER TABLE {table} ADD COLUMN {name} {kind}"))
+        for statement in statements:
+            conn.execute(statement)
+        if name == "holdout_draw":
+            _draw_holdout(conn, environment)
+    return differences
+
+
+def _draw_holdout(conn: Connection, environment: Environment) -> None:
+    """Give a draw to users from before there was a holdout, and let none be without from then on."""
+    users = conn.execute("SELECT DISTINCT source, user_id FROM vault.user_keys").fetchall()
+    if users:
+        salt = identity.read_key(environment.identity.holdout_salt_file)
+        conn.cursor().executemany(
+            "UPDATE vault.user_keys SET holdout_draw = %s WHERE source = %s AND user_id = %s",
+            [(holdout.draw(salt, source, user_id), source, user_id) for source, user_id in users],
+        )
+    conn.execute("ALTER TABLE vault.user_keys ALTER COLUMN holdout_draw SET NOT NULL")
 
 
 def _make_database(where: Settings | Environment, name: str) -> None:
@@ -326,28 +434,25 @@ def _make_table(conn: Connection, table: Table, change: bool) -> list[str]:
 
 def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list[str]:
     """The CRM's views; which ones are defined otherwise and were not replaced."""
-    if not conn.execute(
-        "SELECT 1 FROM pg_attribute WHERE attrelid = 'ops.views'::regclass AND attname = 'version'"
-    ).fetchone():
-        # Asked first: the statement would wait for readers of crm.contracts also where the column is there.
-        conn.execute("ALTER TABLE ops.views ADD COLUMN version integer NOT NULL DEFAULT 1")
     known: dict[str, str] = dict(conn.execute("SELECT name, definition FROM ops.views").fetchall())
     differences = []
     views = [view for table in tables for view in warehouse_tables.views_of(table)]
-    for view in [*views, warehouse_tables.publications_view(), *warehouse_views.about(tables)]:
-        exists = conn.execute("SELECT to_regclass(%s)", [f"crm.{view.name}"]).fetchone() != (None,)
-        same = exists and known.get(view.name) == view.definition
+    views += [warehouse_tables.publications_view(), *warehouse_tables.users_views(), *warehouse_views.about(tables)]
+    for view in views:
+        name = view.name if view.schema == "crm" else f"{view.schema}.{view.name}"
+        exists = conn.execute("SELECT to_regclass(%s)", [f"{view.schema}.{view.name}"]).fetchone() != (None,)
+        same = exists and known.get(name) == view.definition
         if exists and not same and not change:
-            differences.append(f"view crm.{view.name} is defined otherwise than its contract")
+            differences.append(f"view {view.schema}.{view.name} is defined otherwise than its contract")
             continue
         if exists and not same:
-            conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier("crm", view.name)))
+            conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(view.schema, view.name)))
         if not same:
             conn.execute(view.create())
             conn.execute(
                 "INSERT INTO ops.views (name, definition, version) VALUES (%s, %s, %s)"
                 " ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, version = excluded.version",
-                [view.name, view.definition, view.version],
+                [name, view.definition, view.version],
             )
         for statement in view.comments():
             conn.execute(statement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rekindle import inbox_tables
 from rekindle.contract import POSTGRES_TYPES, Column, Table
 
 # The CRM's own view of the publications; `schemas/` holds the contracts of all other views.
@@ -29,7 +30,7 @@ PUBLICATIONS = Table(
     ),
 )
 
-SCHEMAS = ("ops", "serve", "vault", "crm")
+SCHEMAS = ("ops", "serve", "vault", "crm", "inbox")
 
 LEDGER = (
     """CREATE TABLE IF NOT EXISTS ops.files (
@@ -106,8 +107,7 @@ LEDGER = (
     " (run_id, kind, digest, coalesce(against, ''))",
     """CREATE TABLE IF NOT EXISTS ops.run_champions (
   run_id text NOT NULL REFERENCES ops.runs, kind text NOT NULL, digest text NOT NULL, PRIMARY KEY (run_id, kind))""",
-    "CREATE TABLE IF NOT EXISTS ops.views (name text PRIMARY KEY, definition text NOT NULL,"
-    " version integer NOT NULL DEFAULT 1)",
+    "CREATE TABLE IF NOT EXISTS ops.views (name text PRIMARY KEY, definition text NOT NULL)",
 )
 
 SERVING = (
@@ -120,6 +120,11 @@ SERVING = (
     """CREATE TABLE IF NOT EXISTS serve.pointers (
   source text PRIMARY KEY, run_id text REFERENCES serve.publications (run_id), business_date date,
   key_version integer, published_at timestamptz)""",
+    # What stage() proved of each table of a run: the fingerprint that the database counted over its rows.
+    """CREATE TABLE IF NOT EXISTS serve.stagings (
+  run_id text NOT NULL REFERENCES ops.runs, table_name text NOT NULL, source text NOT NULL, attempt integer NOT NULL,
+  row_count bigint NOT NULL, hash_sum numeric NOT NULL, hash_xor bigint NOT NULL,
+  staged_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (run_id, table_name))""",
     """CREATE TABLE IF NOT EXISTS serve.pointer_moves (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, from_run text, to_run text NOT NULL,
   cause text NOT NULL CHECK (cause IN ('published', 'rolled_back')), moved_at timestamptz NOT NULL DEFAULT now())""",
@@ -127,6 +132,28 @@ SERVING = (
   source text NOT NULL, key_version integer NOT NULL, user_key text NOT NULL, user_id text NOT NULL,
   PRIMARY KEY (source, key_version, user_key))""",
     "CREATE INDEX IF NOT EXISTS user_keys_by_id ON vault.user_keys (source, user_id)",
+)
+
+# Columns that came later: (table, column, type, statements once it is there). Added only where they are missing, since
+# even an ALTER without effect waits for every reader of the table.
+LATER_COLUMNS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("ops.views", "version", "integer NOT NULL DEFAULT 1", ()),
+    ("serve.publications", "holdout_share", "double precision NOT NULL DEFAULT 0", ()),
+    ("serve.pointers", "holdout_share", "double precision NOT NULL DEFAULT 0", ()),
+    (
+        "serve.pointers",
+        "data_through",
+        "timestamptz",
+        (
+            "UPDATE serve.pointers p SET data_through = h.data_through FROM serve.publications h"
+            " WHERE h.run_id = p.run_id",
+        ),
+    ),
+    ("serve.pointer_moves", "decided_by", "text", ()),
+    ("serve.pointer_moves", "reason", "text", ()),
+    # From 0 to 1, by salted hash of source and user id: whoever is below the served run's share is held out. Users
+    # from before there was a holdout are given theirs by `warehouse.migrate`.
+    ("vault.user_keys", "holdout_draw", "double precision", ()),
 )
 
 # What PostgreSQL lets every role do in every database, and the CRM's reader has no use for. Needs a superuser, so
@@ -144,40 +171,43 @@ READER_SETTINGS = (
     ("statement_timeout", "60s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "10min"),
-    ("search_path", "crm"),
     ("timezone", "UTC"),
 )
 
 
 @dataclass(frozen=True)
 class View:
-    """A view of schema crm: its name, its select, what it and its columns mean, and which version of it this is."""
+    """A view: its name, its select, what it and its columns mean, and which version of it this is."""
 
     name: str
     definition: str
     doc: str
     columns: tuple[tuple[str, str], ...]
     version: int = 1
+    schema: str = "crm"
 
     def create(self) -> str:
         """The CREATE VIEW statement."""
-        return f"CREATE VIEW crm.{self.name} AS {self.definition}"
+        return f"CREATE VIEW {self.schema}.{self.name} AS {self.definition}"
 
     def comments(self) -> list[str]:
         """COMMENT statements for the view and every column."""
-        lines = [f"COMMENT ON VIEW crm.{self.name} IS {text(f'{self.doc} Version {self.version}.')}"]
-        return lines + [f"COMMENT ON COLUMN crm.{self.name}.{c} IS {text(told)}" for c, told in self.columns]
+        qualified = f"{self.schema}.{self.name}"
+        lines = [f"COMMENT ON VIEW {qualified} IS {text(f'{self.doc} Version {self.version}.')}"]
+        return lines + [f"COMMENT ON COLUMN {qualified}.{c} IS {text(told)}" for c, told in self.columns]
 
 
 def views_of(table: Table) -> tuple[View, View]:
     """The table's two views: `crm.<table>` of the served run, and `crm.<table>_by_run` of every kept one.
 
-    Columns: source, the contract's with `user_key` resolved to the shop's own `user_id`, run_id, published_at.
+    Columns: source, the contract's with `user_key` resolved to the shop's own `user_id`, run_id, published_at,
+    data_through. Rows of users who are held out are withheld.
     """
     resolved = "user_key" in table.by_name
     columns = ", ".join("k.user_id" if c == "user_key" else f"t.{c}" for c in table.names)
     vault = (
         " JOIN vault.user_keys k ON k.source = p.source AND k.key_version = p.key_version AND k.user_key = t.user_key"
+        " AND k.holdout_draw >= p.holdout_share"
         if resolved
         else ""
     )
@@ -189,11 +219,12 @@ def views_of(table: Table) -> tuple[View, View]:
         ),
         ("run_id", "The run that made the row: one and the same in all rows of a source, in every view."),
         ("published_at", "When that run was published. UTC instant."),
+        ("data_through", "The run saw nothing from this instant on: now() less this is the age of the row's data."),
     )
 
     def select(pointer: str, condition: str) -> str:
         return (
-            f"SELECT t.source, {columns}, t.run_id, p.published_at FROM serve.{pointer} p"  # noqa: S608 (our own names)
+            f"SELECT t.source, {columns}, t.run_id, p.published_at, p.data_through FROM serve.{pointer} p"  # noqa: S608 (our own names)
             f" JOIN serve.{table.name} t ON t.source = p.source AND t.run_id = p.run_id{vault}{condition}"
         )
 
@@ -215,9 +246,42 @@ def publications_view() -> View:
     return View(PUBLICATIONS.name, select, PUBLICATIONS.doc, told)
 
 
+def users_views() -> tuple[View, View]:
+    """`crm.users`: whom a pseudonym stands for; `serve.users`: the same for analysts, who are not told whom."""
+    source = ("source", "The shop.")
+    held_out = (
+        "is_held_out",
+        "Whether the user belongs to the holdout: no other view of the CRM has a row of theirs, and no campaign of any"
+        " kind is to reach them, or nothing can be said of what contacting brings.",
+    )
+    joined = "FROM serve.pointers p JOIN vault.user_keys k ON k.source = p.source AND k.key_version = p.key_version"
+    doc = "One row per user whom the shop's log has ever named, held out or not."
+    is_held_out = "k.holdout_draw < p.holdout_share AS is_held_out"
+    return (
+        View(
+            "users",
+            f"SELECT k.source, k.user_key, k.user_id, {is_held_out} {joined}",
+            doc,
+            (
+                source,
+                ("user_key", "The pseudonym, whose beginning the night's report shows."),
+                ("user_id", "The shop's own id of the user."),
+                held_out,
+            ),
+        ),
+        View(
+            "users",
+            f"SELECT k.source, k.user_key, {is_held_out} {joined}",
+            doc,
+            (source, ("user_key", "The pseudonym, as in the other tables of serve."), held_out),
+            schema="serve",
+        ),
+    )
+
+
 def fixed() -> list[str]:
     """Statements that make the schemas, the ledger, the pointer and the vault, where they are missing."""
-    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING]
+    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING, *inbox_tables.INBOX]
 
 
 def rights(database: str, tables: Sequence[str]) -> list[str]:
@@ -228,7 +292,7 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
         f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO writer",
-        f"GRANT CONNECT ON DATABASE {database} TO crm_reader",
+        f"GRANT CONNECT ON DATABASE {database} TO analyst, crm_reader, crm_writer",
         "GRANT USAGE ON SCHEMA ops, serve, vault, crm TO writer",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ops.files, ops.runs, ops.run_files, ops.run_tables, ops.file_fates,"
         " ops.checks, ops.stages, ops.models, ops.champions, ops.run_champions TO writer",
@@ -236,12 +300,31 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         " TO writer",
         "GRANT USAGE ON SEQUENCE ops.acceptances TO writer",
         "GRANT SELECT, INSERT, UPDATE ON serve.pointers, serve.publications TO writer",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON serve.stagings TO writer",
+        "GRANT SELECT ON serve.users TO writer",
         f"GRANT SELECT, INSERT, DELETE ON {scoped} TO writer",
         f"GRANT SELECT ON {views}, crm.publications TO writer, crm_reader",
+        "GRANT SELECT ON crm.users TO crm_reader",
         "GRANT USAGE ON SCHEMA crm TO crm_reader",
-        "ALTER ROLE crm_reader CONNECTION LIMIT 40",  # of 60 on the embedded server: the night keeps its place
-        *(f"ALTER ROLE crm_reader IN DATABASE {database} SET {key} = {text(value)}" for key, value in READER_SETTINGS),
+        # By pseudonym only: neither the vault nor the views that resolve it.
+        "GRANT USAGE ON SCHEMA serve, ops TO analyst",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA serve, ops TO analyst",
+        # Of 60 on the embedded server: the night keeps its place.
+        "ALTER ROLE crm_reader CONNECTION LIMIT 40",
+        "ALTER ROLE analyst CONNECTION LIMIT 5",
+        *(
+            f"ALTER ROLE {role} IN DATABASE {database} SET {key} = {text(value)}"
+            for role, search_path in (("crm_reader", "crm"), ("analyst", "serve"))
+            for key, value in (*READER_SETTINGS, ("search_path", search_path))
+        ),
+        *inbox_tables.rights(database),
     ]
+
+
+def maintenance(tables: Sequence[str]) -> list[str]:
+    """Statements that let the writer analyse what it fills. `tables`: the run-scoped ones."""
+    filled = ", ".join(["vault.user_keys", *(f"serve.{name}" for name in tables)])
+    return [f"GRANT MAINTAIN ON {filled} TO writer"]
 
 
 def formatted_type(column: Column) -> str:

@@ -8,13 +8,16 @@ Writes  events, items, users, campaigns, campaign_targets, coupons, item_measure
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 
 from rekindle import identity, lake, line_cleaning, night, warehouse
 from rekindle.cli import Context, DataRefused, main
 from rekindle.contract import Table
+from rekindle.failpoints import failpoint
 from rekindle.line_cleaning import Secret
+from rekindle.methods import holdout
 from schemas.catalogue import REFERENCE
 from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
@@ -78,10 +81,18 @@ def run(context: Context) -> None:
     faults = line_cleaning.unbalanced(told.fates, {f.sha256: f.name for f in files})
     if faults:
         raise DataRefused(f"{source.name} {context.business_date}: lines do not add up: {'; '.join(faults[:5])}")
+    failpoint("clean.before_keys")
+    salt = identity.read_key(environment.identity.holdout_salt_file)
     with warehouse.connect(environment, "writer") as connection:
-        warehouse.add_user_keys(connection, source.name, secret.version, new_users(cleaned))
+        warehouse.add_user_keys(
+            connection, source.name, secret.version, new_users(cleaned), partial(holdout.draw, salt, source.name)
+        )
+        connection.commit()
+        warehouse.analyse(connection, "vault", "user_keys")
+    failpoint("clean.before_store")
     for table in tables_of(context):
         night.store(context, table, rows_of(spark, table, cleaned), base.get(table.name))
+    failpoint("clean.before_fates")
     ledger.record_fates(context.run_id, told.fates)
     totals = {fate: sum(getattr(f, fate) for f in told.fates) for fate in ("landed", *line_cleaning.FATES)}
     context.detail.update(

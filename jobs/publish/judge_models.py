@@ -16,6 +16,7 @@ from statistics import NormalDist
 
 from rekindle import ledger_rows, registry, tracking
 from rekindle.cli import Context, DataRefused, main
+from rekindle.failpoints import failpoint
 from rekindle.ledger import MODEL_KINDS, Model, ModelDecision, ModelKind
 from rekindle.methods.model_gate import FEWEST_JUDGED
 from rekindle.registry import Comparison, Record
@@ -288,7 +289,9 @@ def judge(context: Context, kind: ModelKind) -> None:
     serving, faults = servable(ledger.models(source, kind), decision.digest, artefacts)
     for fault in faults:
         log.error("fell back kind=%s from=%s to=%s because=%s", kind, decision.digest, serving, fault)
+    failpoint("judge.before_champion")
     ledger.record_run_champion(context.run_id, kind, serving)
+    failpoint("judge.after_champion")
     context.detail[kind] = {"champion": serving, "reason": decision.reason}
     log.info("kind=%s champion=%s %s", kind, serving, decision.reason)
 

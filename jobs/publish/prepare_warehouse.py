@@ -20,6 +20,7 @@ def prepare(environment: settings.Environment, replace_views: bool) -> None:
     """Everything that has to be there before the first night; what exists is left as it is."""
     if environment.warehouse.embedded:
         identity.make_key(environment.identity.key_file)
+        identity.make_key(environment.identity.holdout_salt_file)
         for folder in (Path(environment.lake.warehouse), environment.lake.bronze, environment.lake.artefacts):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     warehouse.prepare(environment, SERVED, replace_views)

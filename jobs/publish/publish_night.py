@@ -16,10 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rekindle import publication, warehouse
+from rekindle import old_runs, publication, warehouse
 from rekindle.cli import Context, DataRefused, main
 from rekindle.contract import Table
 from rekindle.copy_text import BatchError
+from rekindle.failpoints import failpoint
 from rekindle.ledger import Run, TableVersion
 from schemas.catalogue import SERVED
 
@@ -61,25 +62,37 @@ def batches(version: TableVersion, table: Table) -> pa.RecordBatchReader:
 
 
 def stage_all(context: Context, night: Run, connect: Callable[[], warehouse.Connection]) -> None:
-    """Copy every table's snapshot into the warehouse, a transaction each; nobody reads it before it is published."""
+    """Copy every table's snapshot into the warehouse, a transaction each; nobody reads it before it is published.
+
+    What an earlier attempt has staged and proved is not staged again.
+    """
     versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
     with connect() as conn:
-        ended = publication.take_over(conn, night)
-        if ended:
-            context.log.warning("ended sessions of earlier attempts run=%s sessions=%d", night.run_id, ended)
+        publication.take_over(conn, night.run_id, publication.session_name(night))
+        failpoint("publish.after_take_over")
+        proved = publication.staged(conn, night.run_id)
         for table, version in versions.items():
+            if proved.get(table.name) == version.fingerprint:
+                context.log.info("staged before table=%s rows=%d", table.name, version.fingerprint.rows)
+                continue
+            failpoint("publish.between_tables")
             started = time.monotonic()
-            rows = publication.stage(conn, night, table, batches(version, table))
+            held = publication.stage(conn, night, table, batches(version, table))
             seconds = round(time.monotonic() - started, 2)
-            context.detail[table.name] = {"rows": rows, "seconds": seconds}
-            context.log.info("staged table=%s rows=%d seconds=%.2f", table.name, rows, seconds)
+            context.detail[table.name] = {"rows": held.rows, "seconds": seconds}
+            context.log.info("staged table=%s rows=%d seconds=%.2f", table.name, held.rows, seconds)
 
 
 def run(context: Context) -> None:
     """Stage every table, publish all at once, remove runs beyond those kept."""
     settings, log = context.settings, context.log
-    # An attempt of its own: a publisher that still hangs somewhere can no longer stage or publish.
+    # A publisher that still hangs somewhere holds its locks no longer, and by a new attempt it can no longer publish.
+    with warehouse.connect(settings, "writer") as conn:
+        ended = publication.take_over(conn, context.run_id)
+    if ended:
+        log.warning("ended sessions of earlier attempts run=%s sessions=%d", context.run_id, ended)
     night = context.ledger.new_attempt(context.run_id)
+    failpoint("publish.before_stage")
     connect = partial(warehouse.connect, settings, "writer", publication.session_name(night))
     try:
         if night.published_at is None:
@@ -87,7 +100,8 @@ def run(context: Context) -> None:
         versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
         manifest = {table.name: version.fingerprint for table, version in versions.items()}
         through = data_through(night.business_date, settings.source.zone)
-        outcome = publication.publish_surely(connect, night, manifest, SERVED, through)
+        share = settings.business.holdout_share
+        outcome = publication.publish_surely(connect, night, manifest, SERVED, through, share)
     except (publication.PublicationError, BatchError) as error:
         raise DataRefused(f"{error}. What is served stays") from error
     context.detail["outcome"] = outcome.status
@@ -95,7 +109,10 @@ def run(context: Context) -> None:
     if outcome.status == "fenced":
         raise DataRefused(outcome.message)
     with connect() as conn:
-        removed = publication.remove_old_runs(conn, night.source, SERVED, settings.business.kept_runs)
+        business = settings.business
+        removed = old_runs.remove_old_runs(
+            conn, night.source, SERVED, business.kept_runs, timedelta(hours=business.kept_hours)
+        )
     if removed:
         log.info("removed rows of old runs source=%s runs=%s", night.source, ",".join(removed))
 

@@ -24,7 +24,9 @@ from rich.table import Table
 
 from rekindle import registry, warehouse
 from rekindle.cli import Context, main
+from rekindle.failpoints import failpoint
 from rekindle.ledger import MODEL_KINDS, CheckRecord, StageRecord
+from rekindle.methods.holdout import detectable_difference
 
 SAMPLE = 5
 STATUS_WORDS = {
@@ -55,6 +57,8 @@ class ChurnNight:
         table: every method of the champion's training on all judged users, best first; `groups` the champion's.
         pictures: (title, PNG in base64).
         value: from what value at stake was learnt, and what could not be; empty where nothing is told.
+        holdout: of all who are watched and of those at risk, how many are held out, how many not, the share that is
+            expected to leave, and the least true difference in it that would be seen (null without either group).
     """
 
     bands: list[dict[str, Any]]
@@ -66,6 +70,7 @@ class ChurnNight:
     threshold: dict[str, Any]
     pictures: list[tuple[str, str]]
     value: str = ""
+    holdout: tuple[dict[str, Any], ...] = ()
 
     @property
     def tenths(self) -> list[tuple[float, float]]:
@@ -201,6 +206,35 @@ def churn_night(context: Context) -> ChurnNight | None:
             if (folder / name).exists()
         ],
         value=value_words(scored[-1].get("value", {}) if scored else {}),
+        holdout=tuple(held_out(context)),
+    )
+
+
+def held_out(context: Context) -> list[dict[str, Any]]:
+    """Tonight's holdout among all who are watched and among those at risk, with what can be seen by it."""
+    share = context.settings.business.holdout_share
+    groups = asked(
+        context,
+        "SELECT g.name, count(*) FILTER (WHERE k.holdout_draw < %(share)s) AS held_out,"
+        " count(*) FILTER (WHERE k.holdout_draw >= %(share)s) AS others, avg(t.churn_probability) AS rate"
+        " FROM serve.at_risk_users t JOIN vault.user_keys k ON k.source = t.source AND k.key_version = %(version)s"
+        " AND k.user_key = t.user_key"
+        " CROSS JOIN LATERAL (SELECT 'all who are watched' AS name UNION ALL SELECT 'at risk' WHERE t.is_at_risk) g"
+        " WHERE t.run_id = %(run)s GROUP BY 1 ORDER BY 1",
+        share=share,
+        version=context.this_run.key_version,
+    )
+    return [g | {"seen": detectable_difference(g["held_out"], g["others"], g["rate"])} for g in groups]
+
+
+def holdout_words(group: dict[str, Any]) -> str:
+    """A group's holdout in a sentence."""
+    counted = f"{group['name']}: {group['held_out']:,} of {group['held_out'] + group['others']:,} are held out"
+    if group["seen"] is None:
+        return f"{counted}; nothing can be seen without both groups"
+    return (
+        f"{counted}; {group['rate']:.0%} are expected to leave, and a true difference of"
+        f" {100 * group['seen']:.1f} points between the groups would be seen"
     )
 
 
@@ -211,10 +245,11 @@ def value_words(told: dict[str, Any]) -> str:
     return "; ".join([f"Purchases to come by {told['model']} of {told['buyers']:,} buyers", *told["degraded"]])
 
 
-def asked(context: Context, statement: str) -> list[dict[str, Any]]:
+def asked(context: Context, statement: str, **values: Any) -> list[dict[str, Any]]:
     """All rows of a query about the run; its groups are few."""
     with warehouse.connect(context.settings.environment, "writer") as connection:
-        return connection.cursor(row_factory=dict_row).execute(statement, {"run": context.run_id}).fetchall()
+        cursor = connection.cursor(row_factory=dict_row)
+        return cursor.execute(statement, {"run": context.run_id} | values).fetchall()
 
 
 def sample(context: Context, statement: str) -> list[dict[str, Any]]:
@@ -353,6 +388,7 @@ def churn_summary(churn: ChurnNight) -> Group:
         f"[bold]Alarm[/]: {one['kind']} {one['name']} is {one['value']:.3f}, limit {one['alarm_above']:g}"
         for one in churn.alarms
     ]
+    lines += [f"[bold]Holdout[/], {holdout_words(group)}" for group in churn.holdout]
     return Group(bands, *([churn.value, ""] if churn.value else []), *lines, "")
 
 
@@ -371,6 +407,7 @@ def page(night: Night) -> str:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(["html"])
     )
     templates.filters["number"] = number
+    templates.filters["holdout_words"] = holdout_words
     return templates.get_template("night.html").render(night=night, longest=max([s for _, s, _ in night.stages] or [1]))
 
 
@@ -379,6 +416,7 @@ def run(context: Context) -> None:
     folder = context.settings.home / "reports" / context.source.name / f"{context.business_date}-{context.run_id}"
     folder.mkdir(parents=True, exist_ok=True)
     night = collect(context, folder)
+    failpoint("report.before_files")
     (folder / "summary.txt").write_text(summary(night), encoding="utf-8")
     (folder / "night.html").write_text(page(night), encoding="utf-8")
     context.log.info("report=%s", folder / "night.html")

@@ -10,8 +10,6 @@ digest and is judged like any other. MLflow's alias follows with the next night.
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import sys
 from collections.abc import Sequence
 
@@ -69,14 +67,6 @@ def roll_back(loaded: settings.Settings, kind: ModelKind, asked: str | None, why
     )
 
 
-def operator() -> str:
-    """Who runs this: the name of the account, or its number where it has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
 def main(argv: Sequence[str]) -> int:
     """The exit code: 0 moved or nothing to do, 2 not possible as asked, 75 the warehouse did not answer."""
     parser = argparse.ArgumentParser(prog="rollback_model", allow_abbrev=False)
@@ -91,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         return cli.fail(cli.USAGE, f"KIND={given.kind!r} is unknown; legal values: {', '.join(MODEL_KINDS)}")
     try:
         loaded = settings.load(given.source, given.env)
-        told = roll_back(loaded, kind, given.digest, given.why.strip() or "no reason was given", operator())
+        told = roll_back(loaded, kind, given.digest, given.why.strip() or "no reason was given", cli.operator())
     except settings.SettingsError as error:
         return cli.fail(cli.USAGE, *error.faults)
     except (UsageError, LedgerError, warehouse.WarehouseError) as error:

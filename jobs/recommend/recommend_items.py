@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from rekindle import contract, night, registry
 from rekindle.cli import Context, UsageError, main
+from rekindle.methods.activity import activity
 from rekindle.methods.list_changes import changes
 from rekindle.methods.recommenders import Recommender
 from rekindle.methods.serving import serve
@@ -93,7 +94,7 @@ def run(context: Context) -> None:
     events = night.read(context, EVENTS).persist()
     made = Night.of(
         Recommender.from_files(files),
-        events,
+        activity(events),
         night.read(context, EXCLUDED_USERS),
         items,
         night.read_if_any(context, ITEM_MEASURES),

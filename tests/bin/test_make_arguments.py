@@ -20,7 +20,17 @@ RECORDER = """#!/usr/bin/env bash
 """
 TARGETS = (
     *("nightly", "backfill", "crm", "export", "show-line", "new-source", "check-source", "backtest-expectations"),
-    *("replay-quarantine", "rollback-model", "why", "churn-lab", "bench-ingest", "bench-recommenders", "bench-rules"),
+    *(
+        "replay-quarantine",
+        "rollback-model",
+        "rollback",
+        "janitor",
+        "why",
+        "churn-lab",
+        "bench-ingest",
+        "bench-recommenders",
+        "bench-rules",
+    ),
 )
 NAMES = (
     *("SOURCE", "DATE", "LANDING", "RETRAIN", "FROM", "TO", "SQL", "FILE", "LINE", "NAME", "APPLY", "KIND", "DIGEST"),
@@ -66,7 +76,7 @@ def test_a_command_in_a_value_is_a_value(tree: Path) -> None:
     # make itself leaves out blanks before a value
     texts = [text.lstrip() for text in aimed(COMMANDS, str(canary))]
     assert len(texts) >= 50
-    # Each call tries 23 of them, each name another 14 in the end: a call of all 15 targets takes 0.2 s.
+    # Each call tries 23 of them, each name another 14 in the end: a call of all 17 targets takes 0.2 s.
     for first in range(0, len(texts), 4):
         given = {name: texts[(first + at) % len(texts)] for at, name in enumerate(NAMES)}
         calls = called(tree, *TARGETS, *(f"{name}={text}" for name, text in given.items()))
@@ -86,6 +96,8 @@ def test_a_command_in_a_value_is_a_value(tree: Path) -> None:
             told("jobs/ingest/backtest_expectations.py --source SOURCE"),
             told("jobs/ingest/replay_quarantine.py --source SOURCE --date DATE --night-only"),
             told("jobs/publish/rollback_model.py --source SOURCE --kind KIND --digest DIGEST --why WHY"),
+            told("jobs/publish/rollback_night.py --source SOURCE --run RUN --why WHY"),
+            told("jobs/publish/sweep_runs.py --source SOURCE"),
             told("jobs/recommend/explain_item.py --env local --source SOURCE --user USER --item ITEM"),
             told("jobs/churn/compare_definitions.py --env local --source SOURCE --date DATE"),
             told("bench/ingest.py --lines SIZES --gzip"),

@@ -160,7 +160,7 @@ def test_a_warehouse_from_before_views_had_versions_gets_them_and_readers_are_no
     with warehouse.connect(served, "owner") as conn:
         conn.execute("DROP VIEW crm.contracts")
         conn.execute("ALTER TABLE ops.views DROP COLUMN version")
-    warehouse.migrate(served, SERVED)
+    warehouse.migrate(served, SERVED, replace_views=True)
     with warehouse.connect(served, "crm_reader") as conn:
         before = conn.execute("SELECT count(*), max(version) FROM contracts").fetchone()
         assert before is not None
@@ -176,7 +176,7 @@ def test_a_warehouse_from_before_views_had_versions_gets_them_and_readers_are_no
 def test_changes_of_all_tables_are_one_feed_of_the_served_run(served: settings.Environment) -> None:
     day, before = date(2026, 4, 30), date(2026, 4, 29)
     with warehouse.connect(served, "writer") as conn:
-        warehouse.add_user_keys(conn, "shop", 1, [("k1", "anna"), ("k2", "ben")])
+        warehouse.add_user_keys(conn, "shop", 1, [("k1", "anna"), ("k2", "ben")], lambda user_id: 0.5)
         for run in ("earlier", "now"):
             conn.execute(
                 "INSERT INTO serve.publications (source, run_id, business_date, data_through, key_version, attempt,"

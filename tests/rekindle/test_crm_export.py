@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from rekindle import crm_export, publication, settings
+from rekindle import crm_export, settings
 from rekindle.csv_cells import as_it_was
+from rekindle.old_runs import remove_old_runs
 from rekindle.refusals import UsageError
 from tests.rekindle.test_csv_cells import FORMULAS, is_formula
 from tests.rekindle.warehouse_shop import DAY, LISTS, Shop, through
@@ -74,7 +75,8 @@ def test_a_shops_own_texts_are_no_formulas_and_can_be_had_back(shop: Shop, expor
     run = shop.run()
     with shop.connect() as conn:
         conn.execute(
-            "INSERT INTO vault.user_keys SELECT %s, 1, 'f' || n, t FROM unnest(%s::text[]) WITH ORDINALITY AS x(t, n)",
+            "INSERT INTO vault.user_keys SELECT %s, 1, 'f' || n, t, 0.5"
+            " FROM unnest(%s::text[]) WITH ORDINALITY AS x(t, n)",
             [shop.source, titles],
         )
     rows = shop.rows(run)
@@ -141,7 +143,7 @@ def test_a_night_that_is_published_meanwhile_is_not_mixed_in(
     def publish_then_write(rows: Any, file: Any) -> int:
         shop.publish(second)
         with shop.connect() as conn:
-            publication.remove_old_runs(conn, shop.source, (LISTS,), 1)
+            remove_old_runs(conn, shop.source, (LISTS,), 1, timedelta(0))
         return write(rows, file)
 
     monkeypatch.setattr(crm_export, "_written", publish_then_write)

@@ -11,7 +11,7 @@ import pytest
 from rekindle import crm_export, warehouse
 from rekindle.csv_cells import as_it_was
 from tests.hostile_texts import aimed, statements
-from tests.rekindle.warehouse_shop import LISTS, Shop
+from tests.rekindle.warehouse_shop import LISTS, Shop, middle
 
 
 def definitions(shop: Shop) -> dict[str, list[tuple[Any, ...]]]:
@@ -42,7 +42,7 @@ def test_statements_as_ids_and_titles_are_published_as_texts_and_change_nothing(
     run = shop.run()
     with shop.connect() as conn:
         pairs = [(f"p{n}", text) for n, text in enumerate(texts)]
-        assert warehouse.add_user_keys(conn, shop.source, 1, pairs) == len(texts)
+        assert warehouse.add_user_keys(conn, shop.source, 1, pairs, middle) == len(texts)
     before, rows = definitions(shop), shop.rows(run)
     rows[LISTS] += [
         {"user_key": f"p{n}", "place": 1, "title": text, "score": 0.5, "reasons": [text, None, text[::-1]]}
@@ -72,7 +72,7 @@ def test_a_pseudonym_may_be_any_text_too(shop: Shop, canary: Path) -> None:
     texts = aimed(statements(), str(canary))[::7]
     run = shop.run()
     with shop.connect() as conn:
-        warehouse.add_user_keys(conn, shop.source, 1, [(text, f"user of {text}") for text in texts])
+        warehouse.add_user_keys(conn, shop.source, 1, [(text, f"user of {text}") for text in texts], middle)
     rows = shop.rows(run)
     rows[LISTS] = [{"user_key": text, "place": 1} for text in texts]
     shop.publish(run, shop.stage(run, rows))

@@ -18,6 +18,7 @@ import pytest
 from rekindle import publication, warehouse
 from rekindle.fingerprint import Fingerprint
 from rekindle.ledger import Run
+from rekindle.old_runs import remove_old_runs
 from rekindle.publication import PublicationError
 from tests.rekindle.warehouse_shop import DAY, LISTS, TABLES, WEEKS, Shop, batch, through
 
@@ -87,12 +88,30 @@ def test_going_back_in_time_needs_the_explicit_command(shop: Shop) -> None:
     shop.publish(old)
     shop.publish(new)
     with shop.connect() as conn:
-        assert publication.roll_back(conn, shop.source, old.run_id) == new.run_id
+        assert publication.roll_back(conn, shop.source, old.run_id, "ann", "complaints") == new.run_id
     assert {run for _, run, _ in served(shop)} == {old.run_id}
     with shop.connect() as conn, pytest.raises(PublicationError, match=r"no kept published run nowhere.*" + new.run_id):
-        publication.roll_back(conn, shop.source, "nowhere")
+        publication.roll_back(conn, shop.source, "nowhere", "ann", "")
     following = shop.run(DAY + timedelta(days=1))
     assert shop.publish(following).status == "published"
+
+
+def test_a_rollback_is_logged_with_who_and_why(shop: Shop) -> None:
+    old, new = shop.run(DAY - timedelta(days=1)), shop.run()
+    shop.publish(old)
+    shop.publish(new)
+    with shop.connect() as conn:
+        publication.roll_back(conn, shop.source, old.run_id, "ann", "complaints about lists")
+    moves = shop.read(
+        "SELECT from_run, to_run, cause, decided_by, reason FROM serve.pointer_moves"
+        f" WHERE source = '{shop.source}' ORDER BY number",
+        "analyst",
+    )
+    assert moves == [
+        (None, old.run_id, "published", None, None),
+        (old.run_id, new.run_id, "published", None, None),
+        (new.run_id, old.run_id, "rolled_back", "ann", "complaints about lists"),
+    ]
 
 
 def test_sources_do_not_touch_each_other(shop: Shop) -> None:
@@ -144,9 +163,8 @@ def test_a_user_whom_the_vault_does_not_know_is_refused(shop: Shop) -> None:
     run = shop.run()
     rows = shop.rows(run)
     rows[LISTS][0]["user_key"] = "a stranger"
-    manifest = shop.stage(run, rows)
-    with pytest.raises(PublicationError, match=r"serve.lists: 1 users are not in vault.user_keys \(key version 1\)"):
-        shop.publish(run, manifest)
+    with pytest.raises(PublicationError, match=r"serve.lists: 1 users are not in vault.user_keys"):
+        shop.stage(run, rows)
     assert served(shop) == set()
 
 
@@ -156,6 +174,28 @@ def test_a_manifest_without_every_table_is_refused(shop: Shop) -> None:
     del manifest["weeks"]
     with pytest.raises(PublicationError, match="weeks not in the manifest"):
         shop.publish(run, manifest)
+
+
+def test_a_table_that_is_not_staged_is_refused(shop: Shop) -> None:
+    run = shop.run()
+    rows = shop.rows(run)
+    manifest = shop.stage(run, {LISTS: rows[LISTS]}) | {"weeks": Fingerprint(1, 1, 1, 1)}
+    with pytest.raises(PublicationError, match=r"serve.weeks: expected 1 rows.*, found nothing staged"):
+        shop.publish(run, manifest)
+
+
+def test_rows_changed_behind_a_served_runs_back_are_found(shop: Shop) -> None:
+    run = shop.run()
+    shop.publish(run)
+    with shop.connect() as conn:
+        assert publication.verify_served(conn, shop.source, TABLES) == []
+    with shop.connect("owner") as conn:
+        conn.execute(
+            "UPDATE serve.lists SET score = 9 WHERE run_id = %s AND user_key = 'k0' AND place = 1", [run.run_id]
+        )
+    with shop.connect() as conn:
+        [fault] = publication.verify_served(conn, shop.source, TABLES)
+    assert fault.startswith(f"serve.lists, run {run.run_id}: published ")
 
 
 def test_a_doubled_key_never_gets_into_the_warehouse(shop: Shop) -> None:
@@ -202,10 +242,10 @@ def test_a_stopped_publisher_that_holds_the_lock_is_ended_by_the_next_attempt(sh
     run = shop.run()
     manifest = shop.stage(run)
     with warehouse.connect(shop.environment, "writer", publication.session_name(run)) as stuck:
-        publication._lock_pointer(stuck, shop.source)
+        publication.lock_pointer(stuck, shop.source)
         living = shop.ledger.new_attempt(run.run_id)
         with warehouse.connect(shop.environment, "writer", publication.session_name(living)) as conn:
-            assert publication.take_over(conn, living) == 1
+            assert publication.take_over(conn, living.run_id, publication.session_name(living)) == 1
             assert publication.publish(conn, living, manifest, TABLES, through(DAY)).status == "published"
         with pytest.raises(psycopg.OperationalError):
             stuck.execute("SELECT 1")
@@ -443,7 +483,7 @@ def test_readers_see_whole_runs_only_while_fifty_are_published(shop: Shop) -> No
         for _ in range(50):
             shop.publish(shop.run())
             with shop.connect() as conn:
-                publication.remove_old_runs(conn, shop.source, TABLES, keep=7)
+                remove_old_runs(conn, shop.source, TABLES, 7, timedelta(0))
 
     saw = watched(shop, fifty)
     assert set(saw) == {"whole"}, saw
@@ -468,26 +508,6 @@ def test_the_same_readers_catch_a_publisher_that_truncates(shop: Shop) -> None:
 
     saw = watched(shop, truncating)
     assert saw["empty"] + saw["mixed"] > 0, saw
-
-
-# ---------------------------------------------------------------------- keeping and removing
-
-
-def test_only_the_newest_runs_and_the_served_one_are_kept(shop: Shop) -> None:
-    runs = [shop.run(DAY + timedelta(days=n)) for n in range(4)]
-    for run in runs:
-        shop.publish(run)
-    failed = shop.run(DAY + timedelta(days=9))
-    shop.stage(failed)
-    shop.ledger.mark(failed.run_id, "failed", "the check said no")
-    with shop.connect() as conn:
-        publication.roll_back(conn, shop.source, runs[0].run_id)
-        assert publication.remove_old_runs(conn, shop.source, TABLES, keep=2) == [runs[1].run_id]
-        assert publication.remove_old_runs(conn, shop.source, TABLES, keep=2) == [], "twice is once"
-    kept = {r for (r,) in shop.read(f"SELECT DISTINCT run_id FROM serve.lists WHERE source = '{shop.source}'", "owner")}
-    assert kept == {runs[0].run_id, runs[2].run_id, runs[3].run_id}
-    listed = dict(shop.read(f"SELECT run_id, is_kept FROM publications WHERE source = '{shop.source}'"))
-    assert listed == {r.run_id: r is not runs[1] for r in runs}
 
 
 def test_the_date_guard_compares_business_dates_not_the_order_of_work(shop: Shop) -> None:

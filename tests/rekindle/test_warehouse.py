@@ -17,7 +17,7 @@ from rekindle import crm, embedded, settings, warehouse
 from rekindle.contract import Column, Table
 from rekindle.copy_text import BatchError
 from rekindle.warehouse import WarehouseError
-from tests.rekindle.warehouse_shop import LISTS, TABLES, Shop, batch
+from tests.rekindle.warehouse_shop import LISTS, TABLES, Shop, batch, middle
 
 # insufficient privilege; a view that joins takes no rows from anybody
 NO_RIGHT = ("42501", "55000")
@@ -30,6 +30,14 @@ FORBIDDEN_TO_THE_CRM = [
     "INSERT INTO crm.publications DEFAULT VALUES",
     "UPDATE crm.lists SET title = 'x'",
     "DELETE FROM crm.lists",
+    "SELECT * FROM serve.users",
+    "SELECT * FROM serve.stagings",
+    "SELECT * FROM inbox.outcomes",
+    "INSERT INTO inbox.outcomes (source) VALUES ('s')",
+    "SET ROLE crm_writer",
+    "SET ROLE analyst",
+    "COMMENT ON VIEW crm.lists IS 'mine'",
+    "ALTER VIEW crm.lists RENAME TO mine",
     "DELETE FROM serve.lists",
     "UPDATE serve.pointers SET run_id = NULL",
     "INSERT INTO vault.user_keys VALUES ('s', 1, 'k', 'u')",
@@ -58,8 +66,10 @@ FORBIDDEN_TO_THE_CRM = [
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'owner'",
     "SELECT set_config('log_statement', 'all', false)",
 ]
+OF_EVERY_VIEW = ("run_id", "published_at", "data_through")
 FORBIDDEN_TO_THE_WRITER = [
     "SELECT * FROM ops.views",
+    "SELECT * FROM crm.users",
     "TRUNCATE serve.lists",
     "DELETE FROM serve.publications",
     "DELETE FROM vault.user_keys",
@@ -73,6 +83,41 @@ FORBIDDEN_TO_THE_WRITER = [
     "CREATE ROLE friend",
     "SET ROLE owner",
 ]
+
+
+FORBIDDEN_TO_ANALYSTS = [
+    "SELECT * FROM vault.user_keys",
+    "SELECT user_id FROM crm.users",
+    "SELECT * FROM crm.lists",
+    "INSERT INTO serve.pointers (source) VALUES ('s')",
+    "UPDATE serve.pointers SET run_id = NULL",
+    "DELETE FROM serve.lists",
+    "DELETE FROM serve.stagings",
+    "UPDATE ops.runs SET attempt = 99",
+    "CREATE TABLE serve.mine (n int)",
+    "CREATE TEMPORARY TABLE mine (n int)",
+    "SET ROLE owner",
+    "SET ROLE crm_reader",
+    "DO $$ BEGIN END $$",
+]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN_TO_ANALYSTS)
+def test_an_analyst_reads_pseudonyms_and_changes_nothing(environment: settings.Environment, statement: str) -> None:
+    with warehouse.connect(environment, "analyst") as conn:
+        conn.execute("SET default_transaction_read_only = off")
+        conn.commit()
+        with pytest.raises(psycopg.Error) as refused:
+            conn.execute(statement)  # type: ignore[call-overload]
+    assert refused.value.sqlstate in NO_RIGHT
+
+
+def test_an_analyst_measures_a_night_by_pseudonym(shop: Shop) -> None:
+    run = shop.run()
+    shop.publish(run)
+    asked = f"SELECT user_key, place FROM lists JOIN pointers USING (source, run_id) WHERE source = '{shop.source}'"
+    assert len(shop.read(asked, "analyst")) == 6
+    assert shop.read(f"SELECT status FROM ops.runs WHERE run_id = '{run.run_id}'", "analyst") == [("published",)]
 
 
 @pytest.fixture
@@ -132,7 +177,7 @@ def test_who_asks_while_the_embedded_server_is_stopped_is_told_what_starts_it(
         warehouse.connect(asked, "crm_reader")
 
 
-@pytest.mark.parametrize("role", ["owner", "writer", "crm_reader"])
+@pytest.mark.parametrize("role", embedded.ROLES)
 def test_a_wrong_password_is_refused_in_one_line(environment: settings.Environment, role: Any, tmp_path: Path) -> None:
     path = tmp_path / f"postgres_{role}"
     path.write_text("wrong")
@@ -202,12 +247,19 @@ def test_a_changed_contract_is_applied_only_when_told_to(environment: settings.E
     notes = Table("notes", "One row per note.", ("id",), (Column("id", "string", "Id."),))
     warehouse.migrate(environment, (*TABLES, notes))
     grown = replace(notes, columns=(*notes.columns, Column("text", "string", "Text; null if none.", nullable=True)))
-    with pytest.raises(WarehouseError, match=r"serve.notes lacks column text; view crm.notes is defined otherwise"):
+    with pytest.raises(WarehouseError, match=r"serve.notes lacks column text. Apply additive"):
         warehouse.migrate(environment, (*TABLES, grown))
     warehouse.migrate(environment, (*TABLES, grown), replace_views=True)
     with warehouse.connect(environment, "crm_reader") as conn:
         cursor = conn.execute("SELECT * FROM notes")
-        assert [c.name for c in cursor.description or ()] == ["source", "id", "text", "run_id", "published_at"]
+        assert [c.name for c in cursor.description or ()] == [
+            "source",
+            "id",
+            "text",
+            "run_id",
+            "published_at",
+            "data_through",
+        ]
     other = replace(notes, columns=(Column("id", "bigint", "Id."),))
     with pytest.raises(WarehouseError, match=r"serve.notes.id is text, expected bigint; .*text, which the contract"):
         warehouse.migrate(environment, (*TABLES, other), replace_views=True)
@@ -220,7 +272,17 @@ def test_views_and_columns_explain_themselves(reader: warehouse.Connection) -> N
             " WHERE a.attrelid = 'crm.lists'::regclass AND a.attnum > 0"
         ).fetchall()
     )
-    assert list(told) == ["source", "user_id", "place", "title", "score", "reasons", "run_id", "published_at"]
+    assert list(told) == [
+        "source",
+        "user_id",
+        "place",
+        "title",
+        "score",
+        "reasons",
+        "run_id",
+        "published_at",
+        "data_through",
+    ]
     assert all(told.values())
     assert told["score"] == LISTS.by_name["score"].meaning
     assert reader.execute("SELECT obj_description('crm.lists'::regclass)").fetchone() == (f"{LISTS.doc} Version 1.",)
@@ -294,12 +356,12 @@ def test_a_missing_required_value_stops_the_copy(shop: Shop) -> None:
 
 def test_pseudonyms_are_added_once_and_never_change_their_user(shop: Shop) -> None:
     with shop.connect() as conn:
-        assert warehouse.add_user_keys(conn, shop.source, 1, [("a", "1"), ("b", "2"), ("a", "1")]) == 2
-        assert warehouse.add_user_keys(conn, shop.source, 1, [("a", "1"), ("c", "3")]) == 1
+        assert warehouse.add_user_keys(conn, shop.source, 1, [("a", "1"), ("b", "2"), ("a", "1")], middle) == 2
+        assert warehouse.add_user_keys(conn, shop.source, 1, [("a", "1"), ("c", "3")], middle) == 1
         with pytest.raises(WarehouseError, match="1 pseudonyms already stand for another user id"):
-            warehouse.add_user_keys(conn, shop.source, 1, [("a", "other")])
+            warehouse.add_user_keys(conn, shop.source, 1, [("a", "other")], middle)
         conn.rollback()
-        assert warehouse.add_user_keys(conn, shop.source, 2, [("a", "other")]) == 1, "another key version"
+        assert warehouse.add_user_keys(conn, shop.source, 2, [("a", "other")], middle) == 1, "another key version"
 
 
 @pytest.fixture
@@ -335,12 +397,13 @@ def test_make_crm_says_in_one_line_what_is_wrong(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("words", "role"), [(("--uri",), "crm_reader"), (("--uri", "--writer"), "crm_writer")])
 def test_the_connection_string_opens_the_crm(
-    environment: settings.Environment, ask: Any, capsys: pytest.CaptureFixture[str]
+    environment: settings.Environment, ask: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], role: str
 ) -> None:
-    assert ask("--uri") == 0
+    assert ask(*words) == 0
     with psycopg.connect(capsys.readouterr().out.strip()) as conn:
-        assert conn.execute("SELECT current_user").fetchone() == ("crm_reader",)
+        assert conn.execute("SELECT current_user").fetchone() == (role,)
 
 
 def test_an_unstarted_server_is_told_with_what_to_do(environment: settings.Environment, tmp_path: Path) -> None:

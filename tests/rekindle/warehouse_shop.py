@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from rekindle import publication, settings, warehouse
 from rekindle.contract import Column, Table
 from rekindle.copy_text import ARROW_TYPES
-from rekindle.fingerprint import Fingerprint, of_staged
+from rekindle.fingerprint import Fingerprint
 from rekindle.ledger import LandedFile, Ledger, Run, RunKey, TableVersion
 
 LISTS = Table(
@@ -37,6 +38,11 @@ TABLES = (LISTS, WEEKS)
 DAY = date(2026, 4, 30)
 
 
+def middle(user_id: str) -> float:
+    """A draw for whoever is not about the holdout."""
+    return 0.5
+
+
 def batch(table: Table, rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     """A record batch of the table; what a row does not mention is null."""
     return pa.record_batch(
@@ -52,6 +58,7 @@ class Shop:
     source: str
     users: int = 3
     count: int = 0
+    draws: defaultdict[str, float] = field(default_factory=lambda: defaultdict(lambda: middle("")))
 
     def connect(self, role: warehouse.Role = "writer") -> warehouse.Connection:
         return warehouse.connect(self.environment, role)
@@ -66,7 +73,7 @@ class Shop:
         key = RunKey(f"{self.source}_{self.count}", self.source, day, "code", "conf", "ingest", 1, False)
         with self.connect() as conn:
             pairs = [(f"k{n}", f"user {n}") for n in range(self.users)]
-            warehouse.add_user_keys(conn, self.source, 1, pairs)
+            warehouse.add_user_keys(conn, self.source, 1, pairs, self.draws.__getitem__)
         return self.ledger.open_run(key, [], {})
 
     def rows(self, run: Run) -> dict[Table, list[dict[str, Any]]]:
@@ -81,14 +88,18 @@ class Shop:
     def stage(self, run: Run, rows: dict[Table, list[dict[str, Any]]] | None = None) -> dict[str, Fingerprint]:
         """Stage rows and say what is staged."""
         with self.connect() as conn:
-            for table, content in (rows or self.rows(run)).items():
-                publication.stage(conn, run, table, [batch(table, content)])
-            return {table.name: of_staged(conn, table, run.run_id) for table in TABLES}
+            return {
+                table.name: publication.stage(conn, run, table, [batch(table, content)])
+                for table, content in (rows or self.rows(run)).items()
+            }
 
-    def publish(self, run: Run, manifest: dict[str, Fingerprint] | None = None) -> publication.Outcome:
+    def publish(
+        self, run: Run, manifest: dict[str, Fingerprint] | None = None, holdout_share: float = 0.0
+    ) -> publication.Outcome:
         """Publish what is staged, or stage first."""
         with self.connect() as conn:
-            return publication.publish(conn, run, manifest or self.stage(run), TABLES, through(run.business_date))
+            told = manifest or self.stage(run)
+            return publication.publish(conn, run, told, TABLES, through(run.business_date), holdout_share)
 
     def read(self, statement: str, role: warehouse.Role = "crm_reader") -> list[tuple[Any, ...]]:
         with self.connect(role) as conn:
