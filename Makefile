@@ -104,12 +104,19 @@ migrate: ## applies additive contract changes to the warehouse and the lake
 .PHONY: test
 test: ## sets up what it needs and runs the whole suite
 	@bin/setup dev
-	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long and not faults" -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: ## the slow proofs
 	@bin/setup dev
 	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long
+
+.PHONY: test-faults
+test-faults: N ?= 200
+test-faults: ONLY ?= tests/faults
+test-faults: ## the publish protocol under faults, 15 minutes: N= random kill points, SEED=; CASE= and ONLY= replay one
+	@bin/setup dev
+	@FAULT_KILLS="$(N)" FAULT_SEED="$(SEED)" FAULT_CASE="$(CASE)" $(JOBS)/python -m pytest $(if $(CASE),,-m faults) "$(ONLY)"
 
 .PHONY: check
 check: ## ruff, mypy strict, generated docs fresh (import rules are part of make test too)
