@@ -1,14 +1,21 @@
 # Rekindle. `make help` prints the lines below that have a ##.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# What is given on the command line is text. Left alone, make would run a `$(shell …)` in it, and bash what stands in
+# backquotes: `make crm SQL='$(shell touch x)'` made the file. So each value is taken as it was typed, and a recipe reads
+# it as "$$NAME" from its environment, which no shell parses again.
+TEXTS := SOURCE DATE LANDING RETRAIN FROM TO SQL FILE LINE NAME APPLY KIND DIGEST WHY USER ITEM VIEW RUN OUT SIZES GZIP \
+	ONLY WRITE PYTHON REKINDLE_HOME
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+TOLD := $(foreach name,$(TEXTS),$(if $(filter-out undefined,$(origin $(name))),$(name)))
+# Before they are overridden: everybody's environment has a USER, which is nobody's customer.
+WHO := $(if $(filter USER,$(GIVEN)),$(value USER))
+$(foreach name,$(sort $(GIVEN) $(TOLD)),$(eval override $(name) := $$(value $(name))))
 SOURCE ?= simulated_shop
 REKINDLE_HOME ?= $(CURDIR)/var
-export REKINDLE_HOME
-ifdef PYTHON
-export PYTHON
-endif
-JOBS := $(REKINDLE_HOME)/env/jobs/bin
-PY := PYTHONPATH=$(CURDIR) $(JOBS)/python
+export $(TOLD) SOURCE REKINDLE_HOME WHO
+JOBS := "$$REKINDLE_HOME"/env/jobs/bin
+PY := PYTHONPATH="$$PWD" $(JOBS)/python
 
 .PHONY: help
 help: ## this list
@@ -20,7 +27,7 @@ setup: ## both environments, the lake's jars, secrets, databases (all below var/
 
 .PHONY: nightly
 nightly: setup ## the night of DATE (default: newest landed) of SOURCE, through Airflow; LANDING= where its files are; RETRAIN=1
-	@$(PY) bin/nightly.py --source "$(SOURCE)" $(if $(DATE),--date "$(DATE)") $(if $(LANDING),--landing "$(LANDING)") $(if $(RETRAIN),--retrain)
+	@$(PY) bin/nightly.py --source "$$SOURCE" $(if $(DATE),--date "$$DATE") $(if $(LANDING),--landing "$$LANDING") $(if $(RETRAIN),--retrain)
 
 .PHONY: next-night
 next-night: setup ## lands and runs the day after the last landed one (simulated shop)
@@ -37,45 +44,50 @@ down: ## stops what `make up` started, and the embedded PostgreSQL
 
 .PHONY: backfill
 backfill: ## Airflow's own backfill of the days FROM=… TO=… (both included; needs make up)
-	@bin/backfill "$(SOURCE)" "$(FROM)" "$(TO)"
+	@bin/backfill "$$SOURCE" "$$FROM" "$$TO"
 
 .PHONY: crm
 crm: ## a query as the CRM's read-only role: make crm SQL="select …"
 	@$(PY) -m rekindle.crm "$$SQL"
-crm: export SQL := $(value SQL)
 
 .PHONY: crm-uri
 crm-uri: ## the connection string of the CRM's role
 	@$(PY) -m rekindle.crm --uri
 
+.PHONY: export
+export: ## a view of the CRM as a CSV file: VIEW= SOURCE=; RUN=<a kept run> OUT=<file> (docs/crm.md)
+	@$(PY) -m rekindle.crm_export --view "$$VIEW" --source "$$SOURCE" $(if $(RUN),--run "$$RUN") $(if $(OUT),--out "$$OUT")
+
+.PHONY: crm-writer-uri
+crm-writer-uri: ## the connection string of the role by which the CRM writes back
+	@$(PY) -m rekindle.crm --uri --writer
+
 .PHONY: show-line
 show-line: ## the raw text of a landed line from bronze: FILE=<sha256, or its beginning> LINE=<number>
-	@$(PY) -m rekindle.show_line "$(FILE)" "$(LINE)"
+	@$(PY) -m rekindle.show_line "$$FILE" "$$LINE"
 
 .PHONY: new-source
 new-source: ## drafts conf/sources/<NAME>.yaml from one file of a log: FILE=… NAME=… (docs/sources.md)
-	@$(PY) jobs/ingest/draft_source.py "$(FILE)" $(if $(NAME),"$(NAME)")
+	@$(PY) jobs/ingest/draft_source.py "$$FILE" $(if $(NAME),"$$NAME")
 
 .PHONY: check-source
 check-source: ## tries SOURCE's mapping on the files in LANDING=…: fates, reasons, samples; keeps nothing
-	@$(PY) jobs/ingest/check_source.py --source "$(SOURCE)" --landing "$(LANDING)" --mapping-only
-	@bin/spark-submit jobs/ingest/check_source.py --env local --source "$(SOURCE)" --landing "$(LANDING)"
+	@$(PY) jobs/ingest/check_source.py --source "$$SOURCE" --landing "$$LANDING" --mapping-only
+	@bin/spark-submit jobs/ingest/check_source.py --env local --source "$$SOURCE" --landing "$$LANDING"
 
 .PHONY: backtest-expectations
 backtest-expectations: ## what each check of drift would have refused of SOURCE's past nights; changes nothing
-	@$(PY) jobs/ingest/backtest_expectations.py --source "$(SOURCE)"
+	@$(PY) jobs/ingest/backtest_expectations.py --source "$$SOURCE"
 
 .PHONY: replay-quarantine
 replay-quarantine: ## what SOURCE's mapping, as it is now, would make of a night's quarantined lines: DATE=; APPLY=1 runs that night
-	@day=$$($(PY) jobs/ingest/replay_quarantine.py --source "$(SOURCE)" $(if $(DATE),--date "$(DATE)") --night-only) \
-	&& bin/spark-submit jobs/ingest/replay_quarantine.py --env local --source "$(SOURCE)" --date "$$day" \
-	$(if $(APPLY),&& $(PY) bin/nightly.py --source "$(SOURCE)" --date "$$day")
+	@day=$$($(PY) jobs/ingest/replay_quarantine.py --source "$$SOURCE" $(if $(DATE),--date "$$DATE") --night-only) \
+	&& bin/spark-submit jobs/ingest/replay_quarantine.py --env local --source "$$SOURCE" --date "$$day" \
+	$(if $(APPLY),&& $(PY) bin/nightly.py --source "$$SOURCE" --date "$$day")
 
 .PHONY: rollback-model
-rollback-model: KIND ?= recommender
 rollback-model: ## an earlier champion serves from the next night on: SOURCE= KIND=recommender|churn DIGEST= (default: the one before) WHY=
-	@$(PY) jobs/publish/rollback_model.py --source "$(SOURCE)" --kind "$(KIND)" $(if $(DIGEST),--digest "$(DIGEST)") --why "$$WHY"
-rollback-model: export WHY := $(value WHY)
+	@$(PY) jobs/publish/rollback_model.py --source "$$SOURCE" --kind "$${KIND:-recommender}" $(if $(DIGEST),--digest "$$DIGEST") --why "$$WHY"
 
 .PHONY: rollback
 rollback: ## an earlier kept night of SOURCE is served again, at once: RUN=<run_id of crm.publications> WHY=
@@ -88,13 +100,11 @@ janitor: ## removes old, failed and abandoned runs of SOURCE from the warehouse 
 
 .PHONY: why
 why: ## why ITEM=… is, or is not, in the list of USER=… of the served night: its ranks, and the rule that removed it
-	@bin/spark-submit jobs/recommend/explain_item.py --env local --source "$(SOURCE)" --user "$$WHO" --item "$$WHAT"
-why: export WHO := $(if $(findstring command,$(origin USER)),$(value USER))
-why: export WHAT := $(value ITEM)
+	@bin/spark-submit jobs/recommend/explain_item.py --env local --source "$$SOURCE" --user "$$WHO" --item "$$ITEM"
 
 .PHONY: churn-lab
 churn-lab: ## compares definitions of "gone" on SOURCE's own history: a page, and the lines for conf; DATE=
-	@bin/spark-submit jobs/churn/compare_definitions.py --env local --source "$(SOURCE)" $(if $(DATE),--date "$(DATE)")
+	@bin/spark-submit jobs/churn/compare_definitions.py --env local --source "$$SOURCE" $(if $(DATE),--date "$$DATE")
 
 .PHONY: migrate
 migrate: ## applies additive contract changes to the warehouse and the lake
@@ -138,6 +148,7 @@ bench: ## the benchmarks, side by side with their references, as ratios
 	@$(PY) bench/ingest.py --lines 1000000
 	@$(PY) bench/als.py
 	@$(PY) bench/buyers.py
+	@$(PY) bench/publication.py
 
 .PHONY: bench-als
 bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 11 million pairs and 500,000 users (15 minutes)
@@ -145,10 +156,9 @@ bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 11 mil
 	@$(PY) bench/als.py --whole
 
 .PHONY: bench-ingest
-bench-ingest: SIZES ?= 1000000,3000000,10000000
 bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk); SIZES=, GZIP=1
 	@bin/setup dev
-	@$(PY) bench/ingest.py --lines "$(SIZES)" $(if $(GZIP),--gzip)
+	@$(PY) bench/ingest.py --lines "$${SIZES:-1000000,3000000,10000000}" $(if $(GZIP),--gzip)
 
 .PHONY: bench-churn
 bench-churn: setup ## the served night of the simulated shop against the simulation's own truth: who has really left
@@ -157,7 +167,7 @@ bench-churn: setup ## the served night of the simulated shop against the simulat
 .PHONY: bench-recommenders
 bench-recommenders: ## every way to recommend on public shops, beside popularity; ONLY=, WRITE=1 writes docs/recommenders.md
 	@bin/setup dev
-	@OMP_NUM_THREADS=1 $(PY) bench/recommenders.py $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write)
+	@OMP_NUM_THREADS=1 $(PY) bench/recommenders.py $(if $(ONLY),--only "$$ONLY") $(if $(WRITE),--write)
 
 .PHONY: bench-rules
 bench-rules: ## what each rule of lists costs or wins in nDCG on three shops; WRITE=1 writes it into docs/recommenders.md

@@ -20,6 +20,7 @@ from typing import Any
 import duckdb
 
 from bench.ingest_lines import MadeFile
+from rekindle.methods.activity import WITHOUT_ITEM
 from rekindle.settings import Source
 
 FIELDS = (
@@ -94,7 +95,7 @@ SELECT * EXCLUDE (unreadable, landing_date, ids),
             WHEN event_ts IS NULL THEN 'unreadable_time'
             WHEN event_date < DATE '$first_date' THEN 'out_of_window'
             WHEN event_date > landing_date THEN 'future'
-            WHEN item_id IS NULL AND event_type NOT IN ('search', 'contact', 'redeem') THEN 'no_item'
+            WHEN item_id IS NULL AND event_type NOT IN ($without_item) THEN 'no_item'
             WHEN event_type IN ('purchase', 'return') AND NOT coalesce($positive_quantity, false) THEN 'bad_quantity'
             WHEN quantity IS NOT NULL AND NOT ($positive_quantity OR quantity = 0) THEN 'bad_quantity'
             WHEN event_type = 'purchase' AND NOT coalesce($positive_price, false) THEN 'bad_price'
@@ -269,6 +270,7 @@ def _values(
         ),
         "denied": " OR ".join(f"lower(user_id) = {_text(d)}" for d in mapping.denied_user_ids),
         "first_date": source.first_date.isoformat(),
+        "without_item": ", ".join(map(_text, WITHOUT_ITEM)),
         "positive_quantity": "(quantity > 0 AND quantity < 'inf'::DOUBLE)",
         "positive_price": "(unit_price > 0 AND unit_price < 'inf'::DOUBLE)",
         "held": source.held_out_of_window_share,

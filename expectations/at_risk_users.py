@@ -75,6 +75,12 @@ def suite(bands: RiskBands, win_back: WinBack, horizon_days: int, business_date:
             where=F.col("days_since_contact") < win_back.quiet_days,
         ),
         always(
+            "suppressed_left_alone",
+            "users with an action whom nobody may contact",
+            F.col("suggested_action") == DO_NOTHING,
+            where=F.col("suppressed_by").isNotNull(),
+        ),
+        always(
             "horizon_is_confs",
             f"users scored for another horizon than {horizon_days} days",
             F.col("horizon_days") == horizon_days,

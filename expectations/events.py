@@ -15,9 +15,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from rekindle.line_rules import WITHOUT_ITEM
+from rekindle.methods.activity import WITHOUT_ITEM
 from rekindle.quality import Check, Figure, Suite, always, suite_for
 from rekindle.settings import Source
+from rekindle.sources import INBOX_EVENT
 from schemas.events import EVENTS
 
 FRESH = "landed_by_this_run"
@@ -28,7 +29,8 @@ class Landed:
     """Lines of the files that this run added to the night it builds on, by fate; `by_rule` counts quarantined ones.
 
     `clean` counts those of files of events alone, for other kinds fill other tables.
-    `uncounted_files` are the run's files that neither have fates nor belong to the night it builds on.
+    `uncounted_files` are the run's files that neither have fates nor belong to the night it builds on. `written_back`
+    are those of the lines that the CRM wrote back: they are no sign of what state the shop's log is in.
     """
 
     landed: int
@@ -37,10 +39,23 @@ class Landed:
     quarantined: int
     by_rule: Mapping[str, int]
     uncounted_files: int = 0
+    written_back: int = 0
+    written_back_quarantined: int = 0
 
-    def share(self, lines: int) -> float:
-        """A part of the landed lines; 0 where nothing landed, as in a run that only changes conf."""
-        return lines / self.landed if self.landed else 0.0
+    @property
+    def lines_of_log(self) -> int:
+        """The landed lines of the shop's own log."""
+        return self.landed - self.written_back
+
+    @property
+    def quarantined_of_log(self) -> int:
+        """Those of them that are quarantined."""
+        return self.quarantined - self.written_back_quarantined
+
+    @property
+    def quarantined_share(self) -> float:
+        """Their share; 0 where nothing landed, as in a run that only changes conf."""
+        return self.quarantined_of_log / self.lines_of_log if self.lines_of_log else 0.0
 
     @property
     def rules(self) -> str:
@@ -77,6 +92,7 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
     """The checks of a night's events; the frame is one of `with_fresh`."""
     end = datetime.combine(business_date + timedelta(days=1), time(), tzinfo=source.zone)
     kind, day, today = F.col("event_type"), F.col("event_date"), F.lit(business_date)
+    of_log = ~F.startswith("event_id", F.lit(INBOX_EVENT))
     # A log may tell no prices, or tell them of some purchases: what is missing is then no fault, what is there counts.
     may_lack_price = F.lit(not all(file.mapping.tells_prices for file in source.events))
     return suite_for(
@@ -111,8 +127,9 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
             F.col("quantity") > 0,
             where=kind.isin("purchase", "return"),
         ),
-        # A day without a line is a broken upload; one where all lines are unusable looks the same from here.
-        Figure("day_has_events", f"events of {business_date}", F.count_if(day == today), 1),
+        # A day without a line is a broken upload; one where all lines are unusable looks the same from here. What the
+        # CRM wrote back is no line of the shop's.
+        Figure("day_has_events", f"events of {business_date}", F.count_if((day == today) & of_log), 1),
         # Without one purchase there is no buyer, and nothing that this pipeline makes means anything.
         Figure("purchases", "purchase lines", F.count_if(kind == "purchase"), 1),
         Figure(
@@ -128,8 +145,9 @@ def suite(source: Source, business_date: date, key_version: int, landed: Landed)
         Figure(
             "quarantine_share",
             "share of landed lines quarantined",
-            F.max(F.lit(landed.share(landed.quarantined))),
+            F.max(F.lit(landed.quarantined_share)),
             maximum=source.quarantine_share_limit,
-            note=f"{landed.quarantined:,} of {landed.landed:,}" + (f": {landed.rules}" if landed.rules else ""),
+            note=f"{landed.quarantined_of_log:,} of {landed.lines_of_log:,}"
+            + (f": {landed.rules}" if landed.rules else ""),
         ),
     )

@@ -7,6 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from rekindle.methods.activity import activity
 from rekindle.quality import Suite, always, row_count, suite_for
 from schemas.user_profiles import USER_PROFILES
 
@@ -71,8 +72,8 @@ def suite(business_date: date) -> Suite:
 
 
 def by_user(profiles: DataFrame, events: DataFrame) -> DataFrame:
-    """One row per user with a profile, an event or both, with `has_profile` and `has_events`, null where not."""
-    seen = events.select("user_key").distinct().withColumn("has_events", F.lit(True))
+    """One row per user with a profile, an action or both, with `has_profile` and `has_events`, null where not."""
+    seen = activity(events).select("user_key").distinct().withColumn("has_events", F.lit(True))
     return profiles.select("user_key", F.lit(True).alias("has_profile")).join(seen, "user_key", "full")
 
 

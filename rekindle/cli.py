@@ -116,7 +116,7 @@ def arguments(name: str, argv: list[str]) -> argparse.Namespace:
 
 
 def spark_session(name: str, environment: settings.Environment) -> SparkSession:
-    """The session that bin/spark-submit configured; the catalog's password is read from its file, here and only here.
+    """The session that bin/spark-submit configured; its secrets are read from their files, here and only here.
 
     Raises:
         UsageError: started without bin/spark-submit, so that the settings which must hold do not.
@@ -125,8 +125,10 @@ def spark_session(name: str, environment: settings.Environment) -> SparkSession:
 
     builder = SparkSession.builder.appName(name)
     if environment.lake.password_file:
-        password = environment.lake.password_file.read_text(encoding="utf-8").strip()
+        password = spark_conf.secret(environment.lake.password_file)
         builder = builder.config(f"spark.sql.catalog.{spark_conf.CATALOG}.jdbc.password", password)
+    if environment.spark.secret_file:
+        builder = builder.config(f"{spark_conf.AUTHENTICATE}.secret", spark_conf.secret(environment.spark.secret_file))
     session = builder.getOrCreate()
     for key, value in spark_conf.REQUIRED.items():
         found = session.sparkContext.getConf().get(key)

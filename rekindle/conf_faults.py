@@ -68,7 +68,12 @@ class FaultsBelow(ValueError):
 
 def _place(where: str, text: str, keys: list[str]) -> str:
     line = _line_of(text, keys)
-    return f"{where}{f':{line}' if line else ''}: {'.'.join(keys) or 'the file'}"
+    return f"{where}{f':{line}' if line else ''}: {'.'.join(map(_printable, keys)) or 'the file'}"
+
+
+def _printable(key: str) -> str:
+    """The key on one line, whatever stands in the file."""
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def _hint(word: str, choices: Sequence[str]) -> str:

@@ -76,10 +76,23 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """A table of changes: which table's rows it tells of, and the columns that hold what was before and what is after.
+
+    Such a table also has `user_key`, `change`, `cause` and `compared_date`; the CRM reads all of them as `crm.changes`.
+    """
+
+    of: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Table:
     """One table. The first line of `doc` says what one row is; `partition_by` is a column or an Iceberg transform.
 
-    `served`: it is also staged in the warehouse, so its fingerprint must come out the same there.
+    `served`: it is also staged in the warehouse, so its fingerprint must come out the same there. `version`: of what
+    the CRM reads; it rises when a column goes or gets another type, and with nothing else.
     """
 
     name: str
@@ -89,6 +102,8 @@ class Table:
     partition_by: str | None = None
     readers: str = "jobs"
     served: bool = False
+    version: int = 1
+    changes: Changes | None = None
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +116,13 @@ class Table:
             faults.append("a table's name is lower case letters, digits and underscores")
         object.__setattr__(self, "by_name", {c.name: c for c in self.columns})
         faults += [f"key column {k} may be null" for k in self.key if k in names and self.by_name[k].nullable]
+        if self.version < 1:
+            faults.append(f"version {self.version}; expected 1 or more")
+        if self.changes is not None:
+            needed = (self.changes.before, self.changes.after, "user_key", "change", "cause", "compared_date")
+            faults += [f"column {n} of changes is not declared" for n in needed if n not in names]
+            if not IDENTIFIER.fullmatch(self.changes.of):
+                faults.append(f"changes of {self.changes.of!r}: expected a table's name")
         if faults:
             raise ContractError(f"table {self.name}: " + "; ".join(faults))
 

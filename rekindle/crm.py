@@ -23,15 +23,15 @@ from rekindle.settings import Environment, SettingsError, load_environment
 SHOWN_ROWS = 1000  # of one query, on a terminal; a client that wants more uses the connection string
 
 
-def uri(environment: Environment) -> str:
-    """The CRM role's connection string, its password included.
+def uri(environment: Environment, role: warehouse.Role = "crm_reader") -> str:
+    """The connection string of a role of the CRM's, its password included.
 
     Raises:
         WarehouseError, EmbeddedError: no password file, no server yet.
     """
     conf = environment.warehouse
-    secret = quote(warehouse.password(environment, "crm_reader"), safe="")
-    return f"postgresql://crm_reader:{secret}@{conf.host}:{warehouse.port(environment)}/{conf.database}"
+    secret = quote(warehouse.password(environment, role), safe="")
+    return f"postgresql://{role}:{secret}@{conf.host}:{warehouse.port(environment)}/{conf.database}"
 
 
 def query(environment: Environment, statement: str) -> tuple[list[str], list[tuple[Any, ...]], bool]:
@@ -80,14 +80,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("sql", nargs="?", help="one SELECT over the views of schema crm")
     parser.add_argument("--env", default="local", help="name of an environment in conf/environments")
     parser.add_argument("--uri", action="store_true", help="print the role's connection string instead")
+    parser.add_argument("--writer", action="store_true", help="of the role that writes back, not of the reader")
     given = parser.parse_args(argv)
-    if bool(given.sql) == given.uri:
-        parser.error('give one query, as in make crm SQL="SELECT * FROM publications", or --uri')
+    if bool(given.sql) == given.uri or (given.writer and not given.uri):
+        parser.error('give one query, as in make crm SQL="SELECT * FROM publications", or --uri, or --uri --writer')
     console = Console(width=None if sys.stdout.isatty() else 200)
     try:
         environment = load_environment(given.env)
         if given.uri:
-            sys.stdout.write(uri(environment) + "\n")
+            sys.stdout.write(uri(environment, "crm_writer" if given.writer else "crm_reader") + "\n")
             return 0
         names, rows, more = query(environment, given.sql)
     except (SettingsError, warehouse.WarehouseError, EmbeddedError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rekindle import settings
 from rekindle.contract import Table
@@ -55,7 +56,8 @@ def _catalog(environment: settings.Environment) -> SqlCatalog:
         )
     if environment.lake.user and environment.lake.password_file:
         password = environment.lake.password_file.read_text(encoding="utf-8").strip()
-        address = address.replace("//", f"//{environment.lake.user}:{password}@", 1)
+        who = f"{quote(environment.lake.user, safe='')}:{quote(password, safe='')}"
+        address = address.replace("//", f"//{who}@", 1)
     return SqlCatalog(CATALOG, uri=address, warehouse=environment.lake.warehouse, init_catalog_tables="false")
 
 

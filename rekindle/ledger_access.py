@@ -56,6 +56,11 @@ class Access:
         """`connect` gives a fresh connection, as in `Ledger(lambda: warehouse.connect(settings, "writer"))`."""
         self._connect = connect
 
+    @property
+    def connect(self) -> Callable[[], Connection]:
+        """What gives a fresh connection, for what lies beside the ledger."""
+        return self._connect
+
     def _rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         with self._connect() as conn:
             return conn.cursor(row_factory=dict_row).execute(statement, list(values)).fetchall()

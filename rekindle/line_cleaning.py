@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from rekindle import identity, line_fates, line_rules
 from rekindle.ledger_rows import FileFate, LandedFile
 from rekindle.line_parsing import PLACE, landed_lines, parse
-from rekindle.sources import Ingest, SourceFile
+from rekindle.sources import INBOX_KIND, Ingest, SourceFile
 
 FATES = ("clean", "duplicate", "quarantined")
 
@@ -42,10 +42,12 @@ def clean(
     goes over them several times.
     """
     found: dict[str, DataFrame] = {}
-    for table in sorted({source.files[f.kind].table for f in files}):
-        own = [f for f in files if source.files[f.kind].table == table]
+    for table in sorted({source.kinds[f.kind].table for f in files}):
+        own = [f for f in files if source.kinds[f.kind].table == table]
         ruled = _persisted(ruled_lines(spark, own, source, bronze, secret))
         late = line_fates.out_of_window_files(ruled, source.held_out_of_window_share) if table == "events" else []
+        # What the CRM wrote of some old day says nothing of the rows beside it.
+        late = sorted(set(late) - {f.sha256 for f in own if f.kind == INBOX_KIND})
         usable = line_fates.held(ruled, late)
         before = None
         if table == "events" and told_before is not None:
@@ -70,12 +72,12 @@ def ruled_lines(
     """The lines of one table's files with canonical columns, `row_id`, `payload` and the first rule broken."""
 
     def shape(file: LandedFile) -> tuple[str, tuple[str, ...]]:
-        by_name = source.files[file.kind].format.header
+        by_name = source.kinds[file.kind].format.header
         return file.kind, file.columns if by_name else ()
 
     frames = []
     for (kind, columns), group in groupby(sorted(files, key=shape), key=shape):
-        conf = source.files[kind]
+        conf = source.kinds[kind]
         landed = landed_lines(spark, list(group), bronze, conf.format)
         lines = line_rules.canonical(parse(landed, conf.format, columns), source, conf)
         frames.append(lines.withColumns(_keyed(lines, source, conf, secret)))

@@ -15,9 +15,9 @@ from rekindle import expressions
 from rekindle.expression_columns import SECONDS, blank_to_null, instant_of, number_of, unreadable_day
 from rekindle.expressions import Numbers
 from rekindle.line_parsing import LINEAGE, PARSE_REASONS, field_of
+from rekindle.methods.activity import WITHOUT_ITEM
 from rekindle.sources import KINDS_OF, EventsMapping, EventTime, Ingest, Mapped, SourceFile
 
-WITHOUT_ITEM = ("search", "contact", "redeem")
 WITH_QUANTITY = ("purchase", "return")
 IDS = ("row_id", "user_id", "item_id", "order_id", "session_id", "campaign_id", "coupon_id")
 EPOCH_UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
@@ -66,7 +66,7 @@ OUT_OF_WINDOW = ("out_of_window", "future")
 
 def reason_words(source: Ingest) -> dict[str, str]:
     """Every rule that a line of the source can break, in words."""
-    return REASONS | {rule.id: rule.reason for file in source.files.values() for rule in file.mapping.rules}
+    return REASONS | {rule.id: rule.reason for file in source.kinds.values() for rule in file.mapping.rules}
 
 
 def canonical(parsed: DataFrame, source: Ingest, file: SourceFile) -> DataFrame:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from rekindle.methods.comparison import Comparison
 __all__ = ["JUDGED", "RECORD", "Comparison", "Record", "RegistryError", "digest_of", "load", "record_of", "save"]
 
 RECORD = "record.json"
+DIGEST = re.compile(r"[0-9a-f]{16}")
 JUDGED = "judged.json"  # the table of a training, seconds included
 
 
@@ -113,7 +115,7 @@ def load(artefacts: Path, digest: str) -> dict[str, bytes]:
         RegistryError: no such artefact, or its content is not what the digest says.
     """
     folder = artefacts / digest
-    if not folder.is_dir():
+    if not DIGEST.fullmatch(digest) or not folder.is_dir():
         raise RegistryError(f"model {digest}: no artefact in {artefacts}; restore it or train anew (retrain)")
     every = {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
     found = digest_of(_model_files(every))

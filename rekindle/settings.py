@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
+from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
@@ -106,12 +107,13 @@ class WinBack(Strict):
 
     The first action that fits a user is suggested, "do_nothing" where none does and for whom the shop contacted less
     than `quiet_days` ago. Value is what a user is expected to bring in the `value_days` to come; money that comes a
-    year later counts 1 / (1 + `yearly_discount`).
+    year later counts 1 / (1 + `yearly_discount`). Who complained is left alone for `complaint_days`.
     """
 
     value_days: Days = 365
     yearly_discount: Annotated[float, Field(ge=0)] = 0.1
     quiet_days: Annotated[int, Field(ge=0)] = 14
+    complaint_days: Annotated[int, Field(ge=0)] = 90
     actions: tuple[Action, ...] = ()
 
     @model_validator(mode="after")
@@ -171,6 +173,17 @@ class Drift(Strict):
     in_the_large: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Inbox(Strict):
+    """What the CRM writes back.
+
+    An outcome of a user whom the log has not named yet waits `wait_days` after it happened. `outcome_days` is how long
+    the table `outcomes` tells what became of each.
+    """
+
+    wait_days: Annotated[int, Field(ge=0)] = 2
+    outcome_days: Days = 90
+
+
 class Business(Strict):
     """The numbers that the business, not a programmer, changes.
 
@@ -186,6 +199,7 @@ class Business(Strict):
     kept_runs: Annotated[int, Field(ge=2)]
     kept_hours: Annotated[int, Field(ge=0)]
     holdout_share: Annotated[float, Field(ge=0, le=0.5)]
+    inbox: Inbox = Inbox()
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
     coverage_margin: Annotated[float, Field(ge=0, le=1)]
@@ -194,19 +208,20 @@ class Business(Strict):
 
 
 class Spark(Strict):
-    """How spark-submit is called."""
+    """How spark-submit is called. `secret_file`, of a standalone cluster, is read by the session, never put in argv."""
 
-    master: str
+    master: OneLine
     deploy_mode: Literal["client", "cluster"] = "client"
-    conf: dict[str, str] = Field(default_factory=dict)
+    secret_file: Path | None = None
+    conf: dict[SparkSetting, OneLine] = Field(default_factory=dict)
 
 
 class Lake(Strict):
     """The Iceberg catalog and where its files are. `password_file` is read by the session, never put in argv."""
 
-    catalog_uri: str
-    warehouse: str
-    user: str | None = None
+    catalog_uri: CatalogUri
+    warehouse: OneLine
+    user: OneLine | None = None
     password_file: Path | None = None
     bronze: Path
     artefacts: Path
@@ -216,7 +231,7 @@ class Warehouse(Strict):
     """PostgreSQL. Embedded: a server of our own on loopback, its port kept in the state folder."""
 
     embedded: bool
-    host: str
+    host: Host
     port: int | None = None
     database: Name
     secrets: Path
@@ -225,7 +240,7 @@ class Warehouse(Strict):
 class MLflow(Strict):
     """Where training runs are logged."""
 
-    tracking_uri: str
+    tracking_uri: TrackingUri
     artifacts: str
 
 
@@ -297,6 +312,7 @@ INGEST_CODE = (
     *(f"rekindle/{name}.py" for name in ("sources", "patterns", "expressions", "expression_columns", "identity")),
     *(f"rekindle/line_{name}.py" for name in ("parsing", "rules", "fates", "cleaning")),
     *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "objects", "streams", "parquet")),
+    "rekindle/methods/activity.py",
     "schemas/events.py",
 )
 

@@ -28,7 +28,7 @@ def find(argument: str, environment: settings.Environment) -> str:
 if __name__ == "__main__":
     try:
         file, number = sys.argv[1], sys.argv[2]
-        if not number.isdigit():
+        if not re.fullmatch(r"[0-9]{1,15}", number):
             raise LookupError(f"LINE={number!r}: expected a line number from 1")
         chosen = settings.load_environment()
         raw = show_line(chosen.lake.bronze / find(file, chosen), int(number))

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from rekindle import expressions, patterns
 from rekindle.conf_faults import FaultsBelow
 from rekindle.expressions import Kind, Numbers
+from rekindle.methods.activity import WRITTEN_BACK
 
 NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 Name = Annotated[str, Field(pattern=NAME.pattern)]
@@ -403,6 +404,45 @@ FileKind = Annotated[
 ]
 
 
+# What the CRM writes back: a kind of files that every source has. They are made from the warehouse's inbox by
+# rekindle/inbox.py and lie in no landing folder. Nothing that protects a user (a complaint, a contact) is refused for
+# a detail that it lacks.
+INBOX_KIND = "inbox"
+INBOX_EVENT = "inbox/"  # before an outcome's id in its event's: the shop's own ids are apart
+INBOX = EventsFile(
+    table="events",
+    landing=Landing(pattern=r"inbox-(?P<date>\d{4}-\d{2}-\d{2})-\d+\.jsonl"),
+    format=LogFormat(
+        kind="json_lines",
+        compression="none",
+        fields=("event_id", "outcome_id", "kind", "user_id", "happened_at", "is_user_known"),
+        optional=("action", "channel", "campaign_id", "item_id", "order_id", "text"),
+    ),
+    mapping=EventsMapping(
+        event_id=EventId(column="event_id"),
+        event_time=EventTime(expression="happened_at", format=("yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",), has_offset=True),
+        event_type="kind",
+        event_types={kind: kind for kind in WRITTEN_BACK},
+        user_id="user_id",
+        item_id="item_id",
+        order_id="order_id",
+        text="text",
+        rules=(
+            Rule(
+                id="unknown_kind",
+                when=f"trim(kind) NOT IN ({', '.join(map(repr, WRITTEN_BACK))})",
+                reason=f"the outcome's kind is none of {', '.join(WRITTEN_BACK)}",
+            ),
+            Rule(
+                id="unknown_user",
+                when="is_user_known = 'false'",
+                reason="no line of the shop's log has named the outcome's user",
+            ),
+        ),
+    ),
+)
+
+
 class NotCustomers(Strict):
     """Who is taken for a machine: each rule names users whose events no model learns from. None where null.
 
@@ -433,9 +473,16 @@ class Ingest(Strict):
     def _brings_events(self) -> Ingest:
         if not self.events:
             raise ValueError("files: none of them brings events")
+        if INBOX_KIND in self.files:
+            raise ValueError(f"files: {INBOX_KIND} is the kind of what the CRM writes back; name yours otherwise")
         return self
 
     @cached_property
+    def kinds(self) -> dict[str, SourceFile]:
+        """Every kind of files that is cleaned: those that land, and what the CRM writes back."""
+        return {**self.files, INBOX_KIND: INBOX}
+
+    @cached_property
     def events(self) -> tuple[EventsFile, ...]:
-        """The kinds that bring events."""
+        """The kinds that bring the shop's events."""
         return tuple(f for f in self.files.values() if isinstance(f, EventsFile))

@@ -5,6 +5,7 @@ It imports no Spark: this runs before every submit.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -42,6 +43,10 @@ DEFAULTS = {
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
 }
 
+AUTHENTICATE = "spark.authenticate"
+# Keys whose values are secrets: what is told to spark-submit can be read by whoever may list processes.
+SECRETS = re.compile(r"(secret|password|passwd|token|(secret|access)[._-]?key)$", re.IGNORECASE)
+
 
 def jars(home: Path) -> list[Path]:
     """The lake's jars, as `rekindle.jars` fetched them."""
@@ -74,13 +79,27 @@ def conf(environment: settings.Environment, root: Path = settings.ROOT) -> dict[
     """Every Spark setting of the environment. Secrets are not among them: the session reads them from files.
 
     Raises:
-        SettingsError: the environment sets speculation or undoes what must hold.
+        SettingsError: the environment sets speculation, undoes what must hold, holds a secret, or has processes of a
+            standalone cluster authenticate each other by a secret that it does not name.
     """
     undone = sorted(k for k, v in environment.spark.conf.items() if REQUIRED.get(k, v) != v)
     if undone:
         raise settings.SettingsError(
             f"conf/environments/{environment.name}.yaml: spark.conf may not change {', '.join(undone)};"
             f" required: {', '.join(f'{k}={REQUIRED[k]}' for k in undone)}"
+        )
+    where, told = f"conf/environments/{environment.name}.yaml", environment.spark.conf
+    secrets = sorted(key for key in told if SECRETS.search(key))
+    if secrets:
+        raise settings.SettingsError(
+            f"{where}: spark.conf holds {', '.join(secrets)}, which every user of the machine could read among the"
+            " arguments; expected secrets in files, spark.secret_file and lake.password_file"
+        )
+    is_standalone = environment.spark.master.startswith("spark://")
+    if is_standalone and told.get(AUTHENTICATE) == "true" and environment.spark.secret_file is None:
+        raise settings.SettingsError(
+            f"{where}: {AUTHENTICATE} is true and spark.secret_file is missing; a standalone master makes no secret:"
+            " name the file (mode 600) that holds the one its master and workers were started with"
         )
     lake = {
         f"spark.sql.catalog.{CATALOG}.uri": environment.lake.catalog_uri,
@@ -90,6 +109,24 @@ def conf(environment: settings.Environment, root: Path = settings.ROOT) -> dict[
     if environment.lake.user:
         lake[f"spark.sql.catalog.{CATALOG}.jdbc.user"] = environment.lake.user
     return DEFAULTS | environment.spark.conf | driver_options(environment, settings.home()) | lake | REQUIRED
+
+
+def secret(path: Path) -> str:
+    """The text of a secret's file.
+
+    Raises:
+        SettingsError: no such file, an empty one, or one that others may read.
+    """
+    try:
+        mode, text = path.stat().st_mode & 0o777, path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise settings.SettingsError(f"secret {path} cannot be read: {error.strerror}") from None
+    if not text or mode & 0o077:
+        raise settings.SettingsError(
+            f"secret {path}: {len(text)} characters, mode {mode:o}; expected a text that only its owner may read:"
+            " restore it from your vault, or run chmod 600 on it"
+        )
+    return text
 
 
 def arguments(environment: settings.Environment) -> list[str]:

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, InvalidCatalogName, InvalidPassword
 from psycopg.rows import TupleRow
 
-from rekindle import embedded, identity, warehouse_tables
+from rekindle import embedded, identity, warehouse_tables, warehouse_views
 from rekindle.contract import Table
 from rekindle.methods import holdout
 from rekindle.settings import Environment, Settings, home
@@ -226,6 +226,8 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
                 + ". Apply additive changes with `make migrate` while nobody reads"
             )
         for statement in warehouse_tables.rights(environment.warehouse.database, [t.name for t in tables]):
+            conn.execute(statement)
+        for statement in warehouse_views.rights(tables):
             conn.execute(statement)
         if conn.info.server_version >= MAINTAIN_SINCE:
             for statement in warehouse_tables.maintenance([t.name for t in tables]):
@@ -435,7 +437,8 @@ def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list
     known: dict[str, str] = dict(conn.execute("SELECT name, definition FROM ops.views").fetchall())
     differences = []
     views = [view for table in tables for view in warehouse_tables.views_of(table)]
-    for view in [*views, warehouse_tables.publications_view(), *warehouse_tables.users_views()]:
+    views += [warehouse_tables.publications_view(), *warehouse_tables.users_views(), *warehouse_views.about(tables)]
+    for view in views:
         name = view.name if view.schema == "crm" else f"{view.schema}.{view.name}"
         exists = conn.execute("SELECT to_regclass(%s)", [f"{view.schema}.{view.name}"]).fetchone() != (None,)
         same = exists and known.get(name) == view.definition
@@ -447,9 +450,9 @@ def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list
         if not same:
             conn.execute(view.create())
             conn.execute(
-                "INSERT INTO ops.views (name, definition) VALUES (%s, %s)"
-                " ON CONFLICT (name) DO UPDATE SET definition = excluded.definition",
-                [name, view.definition],
+                "INSERT INTO ops.views (name, definition, version) VALUES (%s, %s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, version = excluded.version",
+                [name, view.definition, view.version],
             )
         for statement in view.comments():
             conn.execute(statement)

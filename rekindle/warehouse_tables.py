@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rekindle import inbox_tables
 from rekindle.contract import POSTGRES_TYPES, Column, Table
 
 # The CRM's own view of the publications; `schemas/` holds the contracts of all other views.
@@ -29,7 +30,7 @@ PUBLICATIONS = Table(
     ),
 )
 
-SCHEMAS = ("ops", "serve", "vault", "crm")
+SCHEMAS = ("ops", "serve", "vault", "crm", "inbox")
 
 LEDGER = (
     """CREATE TABLE IF NOT EXISTS ops.files (
@@ -136,6 +137,7 @@ SERVING = (
 # Columns that came later: (table, column, type, statements once it is there). Added only where they are missing, since
 # even an ALTER without effect waits for every reader of the table.
 LATER_COLUMNS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("ops.views", "version", "integer NOT NULL DEFAULT 1", ()),
     ("serve.publications", "holdout_share", "double precision NOT NULL DEFAULT 0", ()),
     ("serve.pointers", "holdout_share", "double precision NOT NULL DEFAULT 0", ()),
     (
@@ -175,12 +177,13 @@ READER_SETTINGS = (
 
 @dataclass(frozen=True)
 class View:
-    """A view: its name, its select, and what it and its columns mean."""
+    """A view: its name, its select, what it and its columns mean, and which version of it this is."""
 
     name: str
     definition: str
     doc: str
     columns: tuple[tuple[str, str], ...]
+    version: int = 1
     schema: str = "crm"
 
     def create(self) -> str:
@@ -190,7 +193,7 @@ class View:
     def comments(self) -> list[str]:
         """COMMENT statements for the view and every column."""
         qualified = f"{self.schema}.{self.name}"
-        lines = [f"COMMENT ON VIEW {qualified} IS {text(self.doc)}"]
+        lines = [f"COMMENT ON VIEW {qualified} IS {text(f'{self.doc} Version {self.version}.')}"]
         return lines + [f"COMMENT ON COLUMN {qualified}.{c} IS {text(told)}" for c, told in self.columns]
 
 
@@ -227,8 +230,8 @@ def views_of(table: Table) -> tuple[View, View]:
 
     by_run = f"{table.doc} Of every kept published run: filter on run_id to page through one of them."
     return (
-        View(table.name, select("pointers", ""), table.doc, told),
-        View(f"{table.name}_by_run", select("publications", " WHERE p.is_kept"), by_run, told),
+        View(table.name, select("pointers", ""), table.doc, told, table.version),
+        View(f"{table.name}_by_run", select("publications", " WHERE p.is_kept"), by_run, told, table.version),
     )
 
 
@@ -271,14 +274,14 @@ def users_views() -> tuple[View, View]:
             f"SELECT k.source, k.user_key, {is_held_out} {joined}",
             doc,
             (source, ("user_key", "The pseudonym, as in the other tables of serve."), held_out),
-            "serve",
+            schema="serve",
         ),
     )
 
 
 def fixed() -> list[str]:
     """Statements that make the schemas, the ledger, the pointer and the vault, where they are missing."""
-    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING]
+    return [*(f"CREATE SCHEMA IF NOT EXISTS {name}" for name in SCHEMAS), *LEDGER, *SERVING, *inbox_tables.INBOX]
 
 
 def rights(database: str, tables: Sequence[str]) -> list[str]:
@@ -309,12 +312,12 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         # Of 60 on the embedded server: the night keeps its place.
         "ALTER ROLE crm_reader CONNECTION LIMIT 40",
         "ALTER ROLE analyst CONNECTION LIMIT 5",
-        "ALTER ROLE crm_writer CONNECTION LIMIT 5",
         *(
             f"ALTER ROLE {role} IN DATABASE {database} SET {key} = {text(value)}"
             for role, search_path in (("crm_reader", "crm"), ("analyst", "serve"))
             for key, value in (*READER_SETTINGS, ("search_path", search_path))
         ),
+        *inbox_tables.rights(database),
     ]
 
 

@@ -1,6 +1,7 @@
 """Who is about to leave, how sure that is, and why."""
 
 from rekindle.contract import Column, Table
+from rekindle.methods.suppression import REASONS
 
 RISK_BANDS = ("low", "medium", "high", "critical")
 
@@ -84,8 +85,8 @@ AT_RISK_USERS = Table(
         Column(
             "suggested_action",
             "string",
-            "First action of conf's catalogue whose bands and least value the user meets; do_nothing where none does"
-            " or the last contact is too recent.",
+            "First action of conf's catalogue whose bands and least value the user meets; do_nothing where none does,"
+            " the last contact is too recent or nobody may contact the user.",
         ),
         Column(
             "calibrated_as_of",
@@ -96,5 +97,12 @@ AT_RISK_USERS = Table(
         Column("horizon_days", "int", "Length of the outcome window the probability speaks of.", "days", minimum=1),
         Column("model_version", "string", "Digest of the champion that scored the user."),
         Column("business_date", "date", "The shop's local day whose night wrote this row."),
+        Column(
+            "suppressed_by",
+            "string",
+            "Why nobody may contact the user now, as in suppressed_users; null where anybody may.",
+            nullable=True,
+            allowed=REASONS,
+        ),
     ),
 )

@@ -14,16 +14,20 @@ from schemas.item_features import ITEM_FEATURES
 from schemas.item_measures import ITEM_MEASURES
 from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.items import ITEMS
+from schemas.list_changes import LIST_CHANGES
+from schemas.outcomes import OUTCOMES
 from schemas.quarantine import QUARANTINE
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.users import USERS
 
 SERVED = (
-    *(RECOMMENDATIONS, ITEM_SIMILARITIES, USER_PROFILES, RETENTION_METRICS),
+    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, RETENTION_METRICS),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
+    *(SUPPRESSED_USERS, OUTCOMES),
 )
 # What a source may tell beside events; a source without such files has no such table.
 REFERENCE = (ITEMS, USERS, CAMPAIGNS, CAMPAIGN_TARGETS, COUPONS, ITEM_MEASURES)

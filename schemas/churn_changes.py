@@ -1,9 +1,9 @@
 """Who came under watch, went out of it or changed the risk band since the publication before, and what did it."""
 
-from rekindle.contract import Column, Table
+from rekindle.contract import Changes, Column, Table
 from schemas.at_risk_users import RISK_BANDS
 
-CHANGES = ("entered", "left", "moved")
+KINDS = ("entered", "left", "moved")
 CAUSES = ("behaviour", "labels", "model")
 
 CHURN_CHANGES = Table(
@@ -12,13 +12,14 @@ CHURN_CHANGES = Table(
     key=("user_key",),
     readers="jobs, CRM (through crm.churn_changes)",
     served=True,
+    changes=Changes(of="at_risk_users", before="band_before", after="band_after"),
     columns=(
         Column("user_key", "string", "Keyed pseudonym of the user.", privacy="pseudonym"),
         Column(
             "change",
             "string",
             "Entered: eligible now and not before. Left: before and not now. Moved: another band.",
-            allowed=CHANGES,
+            allowed=KINDS,
         ),
         Column("band_before", "string", "Band then; null for who entered.", nullable=True, allowed=RISK_BANDS),
         Column("band_after", "string", "Band now; null for who left.", nullable=True, allowed=RISK_BANDS),

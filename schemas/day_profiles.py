@@ -1,6 +1,7 @@
 """What each landing day looked like, in figures small enough to compare a night with all nights before it."""
 
 from rekindle.contract import Column, Table
+from rekindle.methods.activity import WITHOUT_ITEM
 
 MEASURES = (
     *("landed_lines", "clean_lines", "duplicate_lines", "quarantined_lines", "files"),
@@ -10,7 +11,7 @@ MEASURES = (
 # Clean events on which a column is expected; elsewhere null says nothing (a search has no item).
 DUE = {
     "event_ts": "true",
-    "item_id": "event_type NOT IN ('search', 'contact', 'redeem')",
+    "item_id": f"event_type NOT IN ({', '.join(map(repr, WITHOUT_ITEM))})",
     "title": "item_id IS NOT NULL",
     "category": "item_id IS NOT NULL",
     "order_id": "event_type = 'purchase'",

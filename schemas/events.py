@@ -1,9 +1,13 @@
 """Clean events: what every user did, in the shop-independent vocabulary of docs/definitions."""
 
 from rekindle.contract import Column, Table
+from rekindle.methods.activity import DIALOGUE
 from schemas import USER
 
-EVENT_TYPES = ("view", "cart", "favourite", "purchase", "return", "review", "search", "rating", "contact", "redeem")
+EVENT_TYPES = (
+    *("view", "cart", "favourite", "purchase", "return", "review", "search", "rating", "redeem"),
+    *DIALOGUE,
+)
 
 EVENTS = Table(
     name="events",
@@ -13,9 +17,19 @@ EVENTS = Table(
     # holds one day, so Iceberg's column bounds prune by day all the same.
     partition_by="months(event_date)",
     columns=(
-        Column("event_id", "string", "The source's own event id, or a hash of the event's business key."),
+        Column(
+            "event_id",
+            "string",
+            "The source's own event id, or a hash of the event's business key; inbox/ and the outcome's id where the"
+            " CRM wrote it back.",
+        ),
         *USER,
-        Column("event_type", "string", "What the user did.", allowed=EVENT_TYPES),
+        Column(
+            "event_type",
+            "string",
+            "What the user did; contact, open, complaint, opt_out and opt_in pass between shop and user: no activity.",
+            allowed=EVENT_TYPES,
+        ),
         Column("event_ts", "timestamp", "When the user acted.", unit="UTC instant"),
         Column("event_date", "date", "The shop's local calendar day of `event_ts`."),
         Column(

@@ -1,6 +1,7 @@
 """Say of every eligible user how likely they are to leave, why, what is at stake and what could be done.
 
-Reads   events, user_features, excluded_users, the run's champion, at_risk_users (of the publication before)
+Reads   events, user_features, excluded_users, suppressed_users, the run's champion,
+        at_risk_users (of the publication before)
 Writes  at_risk_users, churn_changes, churn_health
 """
 
@@ -36,6 +37,7 @@ from schemas.churn_changes import CHURN_CHANGES
 from schemas.churn_health import CHURN_HEALTH
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import AGEING, MODEL_INPUTS, USER_FEATURES
 
 if TYPE_CHECKING:
@@ -158,10 +160,10 @@ def value_health(context: Context, found: Outcomes) -> list[churn_drift.Figure]:
 
 
 def suggested_action(conf: WinBack) -> Column:
-    """The first action of the catalogue that fits, by `risk_band`, `value_at_stake` and `days_since_contact`."""
+    """The first action that fits, by `risk_band`, `value_at_stake`, `days_since_contact` and `suppressed_by`."""
     value = F.coalesce(F.col("value_at_stake"), F.lit(0.0))
     quiet = F.coalesce(F.col("days_since_contact") < conf.quiet_days, F.lit(False))
-    chosen = F.when(quiet, F.lit(DO_NOTHING))
+    chosen = F.when(quiet | F.col("suppressed_by").isNotNull(), F.lit(DO_NOTHING))
     for one in conf.actions:
         fits = F.col("risk_band").isin(*one.bands) & (value >= one.least_value)
         chosen = chosen.when(fits, F.lit(one.action))
@@ -197,6 +199,7 @@ def scoring(
 
 def at_risk_users(
     tonight: DataFrame,
+    suppressed: DataFrame,
     model: ChurnModel,
     *,
     model_version: str,
@@ -222,7 +225,7 @@ def at_risk_users(
         }
     )
     nullable = [c.name for c in AT_RISK_USERS.columns if c.type == "double" and c.nullable]
-    return scored.withColumns(
+    described = scored.withColumns(
         # What pandas gives as NaN is null in a table.
         {name: F.nanvl(F.col(name), F.lit(None).cast("double")) for name in nullable}
         | {
@@ -232,7 +235,9 @@ def at_risk_users(
             "calibrated_as_of": F.lit(calibrated_as_of).cast("date"),
             "business_date": F.lit(business_date),
         }
-    ).withColumn("suggested_action", suggested_action(win_back))
+    )
+    reasons = suppressed.select("user_key", F.col("reason").alias("suppressed_by"))
+    return described.join(reasons, "user_key", "left").withColumn("suggested_action", suggested_action(win_back))
 
 
 def model_of(context: Context, digest: str) -> ChurnModel:
@@ -313,6 +318,7 @@ def run(context: Context) -> None:
     has_visits = bool(found.tonight["views_30d"].sum() > 0)
     scored = at_risk_users(
         tonight,
+        night.read(context, SUPPRESSED_USERS),
         model,
         model_version=champion.digest,
         bands=bands_of(settings.business.risk_bands),

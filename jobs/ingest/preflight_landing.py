@@ -1,7 +1,7 @@
 """Look at what has landed, take it into bronze, and open the night's run.
 
-Reads   the landing folder, ops.files
-Writes  bronze, ops.files, ops.runs
+Reads   the landing folder, ops.files, inbox.outcomes
+Writes  bronze, ops.files, ops.runs, inbox.outcomes (when each was taken)
 
 Prints one JSON line: the run id, whether anything is left to do, and whether training is due.
 """
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 
+from rekindle import inbox
 from rekindle.cli import Context, DataRefused, main
 from rekindle.failpoints import failpoint
 from rekindle.landing_inspection import (
@@ -169,14 +170,16 @@ def run(context: Context) -> None:
         log.warning("%s", missing)
         say({"run_id": "", "due": False, "train": False})
         return
+    written_back = inbox.files_until(context.ledger, settings, day)
     failpoint("preflight.before_open_run")
-    row = open_run(context, accepted)
+    row = open_run(context, [*accepted, *written_back])
     due = row.status not in ("published", "stored_older")
     log.info(
-        "run=%s files=%d lines=%d base=%s train=%s status=%s",
+        "run=%s files=%d lines=%d written_back=%d base=%s train=%s status=%s",
         row.run_id,
         len(accepted),
         sum(f.lines - f.header_lines for f in accepted),
+        sum(f.lines for f in written_back),
         row.plan["base"],
         row.plan["train"],
         row.status if due else f"already {row.status}",

@@ -87,7 +87,7 @@ def fitting(files: Sequence[LandedFile], source: Ingest) -> list[LandedFile]:
         UsageError: the conf declares one otherwise now, so that the night would take it anew from the landing folder.
     """
     for file in files:
-        conf = source.files.get(file.kind)
+        conf = source.kinds.get(file.kind)
         day = conf.landing.landing_date(file.name) if conf else None
         header = int(conf.format.header) if conf else 0
         if (day, header) != (file.landing_date, file.header_lines):

@@ -35,7 +35,7 @@ from rekindle.cli import Context, main
 from rekindle.contract import Table
 from rekindle.ledger import FileFate, LandedFile
 from rekindle.quality import Suite
-from rekindle.sources import Ingest
+from rekindle.sources import INBOX_KIND, Ingest
 from schemas.catalogue import REFERENCE
 from schemas.day_profiles import DAY_PROFILES, DUE
 from schemas.duplicates import DUPLICATES
@@ -161,6 +161,8 @@ def landed(
     """The fates of this run's own lines together; `base` holds the files of the night it builds on."""
     known = {f.file_sha256 for f in fates} | {f.sha256 for f in base}
     of_events = {f.sha256 for f in files if f.kind in event_kinds}
+    inbox = {f.sha256 for f in files if f.kind == INBOX_KIND}
+    written_back = [f for f in fates if f.file_sha256 in inbox]
     return events.Landed(
         landed=sum(f.landed for f in fates),
         clean=sum(f.clean for f in fates if f.file_sha256 in of_events),
@@ -168,6 +170,8 @@ def landed(
         quarantined=sum(f.quarantined for f in fates),
         by_rule=rules,
         uncounted_files=sum(f.sha256 not in known for f in files),
+        written_back=sum(f.landed for f in written_back),
+        written_back_quarantined=sum(f.quarantined for f in written_back),
     )
 
 
@@ -182,7 +186,7 @@ def clean_lines(fates: Sequence[FileFate], files: Sequence[LandedFile], source: 
     kinds = {f.sha256: f.kind for f in files}
     found: Counter[str] = Counter()
     for fate in fates:
-        found[source.files[kinds[fate.file_sha256]].table] += fate.clean
+        found[source.kinds[kinds[fate.file_sha256]].table] += fate.clean
     return found
 
 
@@ -243,7 +247,9 @@ def run(context: Context) -> None:
     base = ledger.run_files(before) if before else []
     fresh = {f.file_sha256 for f in fates}
     builds_on = profiles_to_build_on(context, fresh, base)
-    measured = files if builds_on is None else [f for f in files if f.sha256 in fresh]
+    # What the CRM writes back is no day of the shop's log: it moves no check of drift.
+    landed_files = [f for f in files if f.kind != INBOX_KIND]
+    measured = landed_files if builds_on is None else [f for f in landed_files if f.sha256 in fresh]
 
     tables = (*TABLES, *reference_tables(source))
     frames = {t.name: night.read(context, t) for t in tables}
@@ -258,7 +264,7 @@ def run(context: Context) -> None:
     judged = days_to_judge(context.business_date, measured, builds_on)
     days = read_days(night.read(context, DAY_PROFILES), judged[0])
 
-    event_kinds = {name for name, kind in source.files.items() if kind.table == EVENTS.name}
+    event_kinds = {name for name, kind in source.kinds.items() if kind.table == EVENTS.name}
     counts = landed(fates, files, base, by_rule(quarantined), event_kinds)
     key_version = context.settings.environment.identity.key_version
     suites = (

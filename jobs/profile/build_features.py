@@ -1,7 +1,7 @@
 """Describe users and items as of the night, and users as of past cut-offs when training is due.
 
-Reads   events
-Writes  user_features, item_features, excluded_users, user_profiles, retention_metrics
+Reads   events, duplicates, quarantine, bronze (what the CRM wrote back)
+Writes  user_features, item_features, excluded_users, user_profiles, retention_metrics, suppressed_users, outcomes
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ from pyspark.sql import functions as F
 from rekindle import night
 from rekindle.cli import Context, main
 from rekindle.methods import cutoffs
+from rekindle.methods.activity import activity
 from rekindle.methods.not_customers import not_customers
+from rekindle.methods.suppression import suppressed
 from rekindle.methods.user_features import MONEY, distinct, is_type, order_key, user_features
+from rekindle.outcome_fates import outcome_fates
 from rekindle.settings import Source
+from rekindle.sources import INBOX_KIND
+from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.outcomes import OUTCOMES
+from schemas.quarantine import QUARANTINE
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
@@ -34,7 +42,7 @@ def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[s
     def last(column: str, condition: Column) -> Column:
         return F.max(F.when(condition, F.struct("event_ts", "event_id", column)))[column]
 
-    named = events.where(F.col("item_id").isNotNull() & (F.col("event_date") < F.lit(as_of)))
+    named = activity(events).where(F.col("item_id").isNotNull() & (F.col("event_date") < F.lit(as_of)))
     priced, recent = F.col("unit_price").isNotNull(), days_ago <= 28
     return (
         named.groupBy("item_id")
@@ -113,7 +121,8 @@ def user_profiles(
         quintile("monetary", F.col("monetary_limits")).alias("monetary_score"),
     )
     dates = (
-        events.where(F.col("event_date") < F.lit(as_of))
+        activity(events)
+        .where(F.col("event_date") < F.lit(as_of))
         .groupBy("user_key")
         .agg(
             F.min("event_date").alias("first_seen_date"),
@@ -133,7 +142,7 @@ def user_profiles(
 
 def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> DataFrame:
     """One row per whole week before `as_of`; every rate by the formula in its contract."""
-    seen = events.where(F.col("event_date") < F.lit(as_of)).withColumn(
+    seen = activity(events.where(F.col("event_date") < F.lit(as_of))).withColumn(
         "week_start", F.date_sub("event_date", F.weekday("event_date"))
     )
     bought = is_type("purchase")
@@ -192,7 +201,7 @@ def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> Da
 
 def excluded_users(events: DataFrame, as_of: date, source: Source) -> DataFrame:
     """Who is left out of the models tonight, a row for each rule that was met."""
-    return not_customers(events, as_of, **source.not_customers.model_dump()).withColumn("as_of", F.lit(as_of))
+    return not_customers(activity(events), as_of, **source.not_customers.model_dump()).withColumn("as_of", F.lit(as_of))
 
 
 def count_by_rule(excluded: DataFrame) -> dict[str, int]:
@@ -200,6 +209,27 @@ def count_by_rule(excluded: DataFrame) -> dict[str, int]:
     counted = excluded.rollup("rule").agg(F.count_distinct("user_key").alias("users")).collect()
     found = {row["rule"] or "users": row["users"] for row in counted}
     return {"users": 0} | dict(sorted(found.items()))  # a rollup of no rows has no total
+
+
+def suppressed_users(events: DataFrame, as_of: date, business_date: date, source: Source) -> DataFrame:
+    """Whom nobody may contact as of tonight."""
+    days = source.win_back.model_dump(include={"complaint_days", "quiet_days"})
+    return suppressed(events, as_of, **days).withColumn("business_date", F.lit(business_date))
+
+
+def outcomes(context: Context) -> DataFrame:
+    """What became of what the CRM wrote back, of the landing dates that are told."""
+    days = timedelta(days=context.settings.business.inbox.outcome_days)
+    written_back = [
+        file
+        for file in context.ledger.run_files(context.run_id)
+        if file.kind == INBOX_KIND and file.landing_date > context.business_date - days
+    ]
+    if not written_back:
+        return context.spark.createDataFrame([], OUTCOMES.spark_schema())
+    bronze = str(context.settings.environment.lake.bronze)
+    told_again, unusable = night.read(context, DUPLICATES), night.read(context, QUARANTINE)
+    return outcome_fates(context.spark, written_back, bronze, told_again, unusable)
 
 
 def past_cutoffs(context: Context, as_of: date) -> tuple[date, ...]:
@@ -240,6 +270,8 @@ def run(context: Context) -> None:
     profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source)
     night.store(context, USER_PROFILES, profiles)
     night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
+    night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
+    night.store(context, OUTCOMES, outcomes(context))
     context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))

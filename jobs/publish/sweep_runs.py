@@ -1,7 +1,7 @@
 """Remove what nobody is to read any more from the warehouse, and see that what is served is what was published.
 
-Reads   serve.publications, the served run's rows
-Writes  the run-scoped tables of the warehouse (removes old, failed and abandoned runs), serve.stagings
+Reads   serve.publications (and the rows of the served run)
+Writes  serve.stagings, ops.runs (and removes the rows of old, failed and abandoned runs)
 
 A manual job: `make janitor`. Every night removes old runs at its end, too; this does so after nights that died, and
 looks at the served rows as no night does.

@@ -1,12 +1,12 @@
 """Check everything the night made of its events; only then may it be staged for the CRM.
 
-Reads   events, tables (the night's ten outputs, TABLES below)
+Reads   events, tables (the night's outputs, TABLES below)
 Writes  ops.checks, ops.run_tables (accepted), the lake's main
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -19,15 +19,21 @@ from expectations import (
     excluded_users,
     item_features,
     item_similarities,
+    list_changes,
+    outcomes,
     recommendations,
     retention_metrics,
+    suppressed_users,
     user_features,
     user_profiles,
 )
 from rekindle import night, quality
 from rekindle.cli import Context, main
+from rekindle.ledger import LandedFile
+from rekindle.methods.activity import activity
 from rekindle.methods.churn_labels import eligible
 from rekindle.settings import Business, Source
+from rekindle.sources import INBOX_KIND
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.churn_changes import CHURN_CHANGES
 from schemas.churn_health import CHURN_HEALTH
@@ -35,15 +41,18 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
+from schemas.list_changes import LIST_CHANGES
+from schemas.outcomes import OUTCOMES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
 TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES),
-    *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
+    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
+    *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH, SUPPRESSED_USERS, OUTCOMES),
 )
 
 
@@ -54,15 +63,16 @@ def batches(
     business: Business,
     business_date: date,
     as_of: date,
+    taken: outcomes.Taken,
 ) -> list[quality.Batch]:
-    """The night's output tables with their suites, and the frames derived from two of them with theirs.
+    """The night's output tables with their suites, and the frames derived from some of them with theirs.
 
     `frames` and `rows` (what the ledger holds) are by table name, `events` among the frames.
     """
     profiles, features = frames[USER_PROFILES.name], frames[USER_FEATURES.name]
     items, lists = frames[ITEM_FEATURES.name], frames[RECOMMENDATIONS.name]
     tonight = features.where(F.col("as_of") == F.lit(as_of))
-    [first] = frames[EVENTS.name].agg(F.min("event_date").alias("day")).collect()
+    [first] = activity(frames[EVENTS.name]).agg(F.min("event_date").alias("day")).collect()
     weeks = retention_metrics.whole_weeks(first["day"] or as_of, as_of)
     users = rows[USER_PROFILES.name]
     # A shop with fewer items than a list has places lists them all.
@@ -87,6 +97,8 @@ def batches(
             item_similarities.with_known(frames[ITEM_SIMILARITIES.name], items),
         ),
         quality.Batch(recommendations.suite_by_user(users, length), recommendations.by_user(lists, profiles), None),
+        whole(list_changes.suite(business_date), frames[LIST_CHANGES.name]),
+        quality.Batch(list_changes.suite_by_user(), list_changes.by_user(frames[LIST_CHANGES.name], lists), None),
         whole(
             at_risk_users.suite(business.risk_bands, source.win_back, source.churn.horizon_days, business_date),
             frames[AT_RISK_USERS.name],
@@ -106,16 +118,35 @@ def batches(
             churn_health.suite(business_date, source.churn.gap_days + source.churn.horizon_days),
             frames[CHURN_HEALTH.name],
         ),
+        whole(suppressed_users.suite(business_date, as_of), frames[SUPPRESSED_USERS.name]),
+        quality.Batch(
+            suppressed_users.suite_by_user(),
+            suppressed_users.by_user(frames[SUPPRESSED_USERS.name], frames[AT_RISK_USERS.name]),
+            None,
+        ),
+        whole(outcomes.suite(business_date, business.inbox.outcome_days, taken), frames[OUTCOMES.name]),
     ]
 
 
+def taken_of(files: Sequence[LandedFile], events: DataFrame, first: date) -> outcomes.Taken:
+    """What the CRM wrote back in files that landed from `first` on: their lines, and the events that came of them."""
+    written_back = [f for f in files if f.kind == INBOX_KIND and f.landing_date >= first]
+    if not written_back:
+        return outcomes.Taken(0, 0)
+    own = events.where(F.col("file_sha256").isin([f.sha256 for f in written_back]))
+    return outcomes.Taken(sum(f.lines for f in written_back), own.count())
+
+
 def run(context: Context) -> None:
-    """Evaluate, and let the ten tables pass or refuse the night."""
+    """Evaluate, and let the tables pass or refuse the night."""
     versions = context.ledger.tables(context.run_id)
     frames = {t.name: night.read(context, t) for t in (EVENTS, *TABLES)}
     rows = {name: version.fingerprint.rows for name, version in versions.items()}
     as_of = context.settings.as_of(context.business_date)
-    checked = batches(frames, rows, context.source, context.settings.business, context.business_date, as_of)
+    business, day = context.settings.business, context.business_date
+    first = outcomes.first_told(day, business.inbox.outcome_days)
+    taken = taken_of(context.ledger.run_files(context.run_id), frames[EVENTS.name], first)
+    checked = batches(frames, rows, context.source, business, day, as_of, taken)
     quality.examine(context, "validate_outputs", checked)
     quality.accept(context, TABLES)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from rekindle import settings
 from rekindle.contract import Table, page
 from rekindle.warehouse_tables import PUBLICATIONS
+from rekindle.warehouse_views import ABOUT
 from schemas.catalogue import LAKE, SERVED
 
 FOLDER = "docs/tables"
@@ -43,15 +44,15 @@ def index(tables: tuple[Table, ...]) -> str:
     """The page that lists all tables."""
     rows = []
     for table in tables:
-        crm = "view only" if table is PUBLICATIONS else "yes" if table in SERVED else ""
+        crm = "view only" if table in (PUBLICATIONS, *ABOUT) else "yes" if table in SERVED else ""
         key = ", ".join(f"`{k}`" for k in table.key)
         rows.append(f"| [{table.name}]({table.name}.md) | {first_sentence(table.doc)} | {key} | {crm} |\n")
     return INTRODUCTION + "".join(rows)
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file name: the lake's tables, the CRM's own view of publications, the index."""
-    tables = (*LAKE, PUBLICATIONS)
+    """Every page by its file name: the lake's tables, the CRM's own views, the index."""
+    tables = (*LAKE, PUBLICATIONS, *ABOUT)
     return {"README.md": index(tables)} | {f"{table.name}.md": page(table) for table in tables}
 
 

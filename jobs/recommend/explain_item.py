@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame
 
 from rekindle import cli, identity, night, registry, settings, warehouse
 from rekindle.ledger import Ledger
+from rekindle.methods.activity import activity
 from rekindle.methods.list_batch import Batch
 from rekindle.methods.list_why import Why, why
 from rekindle.methods.listing import tastes_of
@@ -62,7 +63,7 @@ def explain(context: cli.Context, user: str, item: str) -> str:
     champion = context.ledger.run_champions(context.run_id)["recommender"]
     made = Night.of(
         Recommender.from_files(registry.load(environment.lake.artefacts, champion.digest)),
-        night.read(context, EVENTS).persist(),
+        activity(night.read(context, EVENTS)).persist(),
         night.read(context, EXCLUDED_USERS),
         night.read(context, ITEM_FEATURES).persist(),
         night.read_if_any(context, ITEM_MEASURES),

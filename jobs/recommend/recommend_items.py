@@ -1,8 +1,8 @@
 """List twenty items for every user with tonight's champion and the conf's rules, each with a reason; and each item's
-neighbours.
+neighbours; and whose list begins with another item than the one served before.
 
 Reads   events, item_features, item_measures, excluded_users, recommendations (of earlier nights: what was shown)
-Writes  recommendations, item_similarities
+Writes  recommendations, item_similarities, list_changes
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from rekindle import night, registry
+from rekindle import contract, night, registry
 from rekindle.cli import Context, UsageError, main
+from rekindle.methods.activity import activity
+from rekindle.methods.list_changes import changes
 from rekindle.methods.recommenders import Recommender
 from rekindle.methods.serving import serve
 from rekindle.methods.serving_frames import Night, numbered
@@ -20,6 +22,7 @@ from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_measures import ITEM_MEASURES
 from schemas.item_similarities import ITEM_SIMILARITIES
+from schemas.list_changes import LIST_CHANGES
 from schemas.recommendations import RECOMMENDATIONS
 
 
@@ -88,9 +91,10 @@ def run(context: Context) -> None:
     files = registry.load(context.settings.environment.lake.artefacts, champion.digest)
     items = night.read(context, ITEM_FEATURES).persist()
     conf = context.source.recommend
+    events = night.read(context, EVENTS).persist()
     made = Night.of(
         Recommender.from_files(files),
-        night.read(context, EVENTS).persist(),
+        activity(events),
         night.read(context, EXCLUDED_USERS),
         items,
         night.read_if_any(context, ITEM_MEASURES),
@@ -105,6 +109,24 @@ def run(context: Context) -> None:
     listed = serve(made.users, made.served, context.settings.business.list_length)
     of_night["model_version"] = F.lit(champion.digest)
     night.store(context, RECOMMENDATIONS, with_items(listed, catalogue, items).withColumns(of_night))
+    store_changes(context, events, champion.digest)
+
+
+def store_changes(context: Context, events: DataFrame, digest: str) -> None:
+    """Write whose list begins with another item than in the publication before; nobody on a source's first night."""
+    last = night.last_served(context, RECOMMENDATIONS)
+    if last is None:
+        night.store(context, LIST_CHANGES, contract.frame(context.spark, LIST_CHANGES))
+        return
+    before = context.ledger.run_champions(last.run_id).get("recommender")
+    found = changes(
+        night.read(context, RECOMMENDATIONS),
+        last.frame,
+        events.where(F.col("landing_date") > last.business_date),
+        before is None or before.digest != digest,
+    )
+    dates = {"compared_date": F.lit(last.business_date), "business_date": F.lit(context.business_date)}
+    night.store(context, LIST_CHANGES, found.withColumns(dates))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rekindle import night, registry
 from rekindle.cli import Context, DataRefused, main
 from rekindle.ledger import Model
 from rekindle.methods import listing, model_gate, ranking, spark_als, tastes, training_faults
+from rekindle.methods.activity import activity
 from rekindle.methods.factors import AlsFold, FactorModel
 from rekindle.methods.interactions import Interactions, Users
 from rekindle.methods.not_customers import customers
@@ -212,7 +213,7 @@ def run(context: Context) -> None:
     source, conf, business = context.source, context.source.recommend, context.settings.business
     as_of = context.settings.as_of(context.business_date)
     split = as_of - timedelta(days=conf.judge_days)
-    events = customers(night.read(context, EVENTS), night.read(context, EXCLUDED_USERS)).persist()
+    events = customers(activity(night.read(context, EVENTS)), night.read(context, EXCLUDED_USERS)).persist()
     counting = tastes.Counting(**conf.model_dump(include=set(tastes.Counting.__annotations__)))
     prepared = tastes.prepare(events, split, source.zone, counting)
     prepared = replace(prepared, strengths=prepared.strengths.persist(), tastes=prepared.tastes.persist())

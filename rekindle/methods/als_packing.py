@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekindle.methods.als_blocks import BLOCK_ENTRIES, Block, Factors
-from rekindle.methods.carried import HasValue
+from rekindle.methods.carried import HasValue, broadcast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,7 +144,7 @@ def packed(known: Given, n_items: int, partitions: int | None) -> Packed:
     sizes = np.zeros(count + 1, dtype=np.int64)
     sizes[found.column("number").to_numpy() + 1] = found.column("rows").to_numpy()
     starts = np.cumsum(sizes)
-    carried = context.broadcast(starts)
+    carried = broadcast(context, starts)
     turned = users.mapInArrow(transposer(carried, count), ENTRIES)
     items = turned.repartitionById(partitions, "number").mapInArrow(packer(partitions), BLOCKS).persist()
     return Packed(Side(users, starts, int(starts[-1])), Side(items, None, n_items), known.entries, count, partitions)

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from rekindle.methods.activity import activity
 from rekindle.methods.user_features import amount
 
 # A local day may be 23 or 25 hours long; a feature may differ from whole calendar days by a day and such an hour.
@@ -66,7 +67,8 @@ def labels(
     first_after = gap_days + horizon_days
     last_known = F.date_diff(F.lit(known_before), F.col("as_of"))
     return (
-        events.where(day < F.lit(known_before))
+        activity(events)  # as for features, what passes between shop and user keeps nobody active
+        .where(day < F.lit(known_before))
         # A user's day counts once: a year of visits becomes a few hundred rows a user before the cut-offs multiply.
         .groupBy("user_key", "event_type", "event_date")
         .agg(F.sum(amount()).alias("net"))
@@ -107,8 +109,7 @@ def base_rates(
     Raises:
         ValueError: as `labels`.
     """
-    # As for features, a contact is the shop's act and keeps nobody active.
-    known = labels(events.where("event_type <> 'contact'"), as_ofs, horizon_days, gap_days, known_before)
+    known = labels(events, as_ofs, horizon_days, gap_days, known_before)
     recent = known.where(F.date_diff("as_of", "last_action_date") <= eligibility_days)
     counted = recent.groupBy("as_of").agg(F.count(F.lit(1)).alias("rows"), F.avg("is_churned").alias("share"))
     return {row["as_of"]: (row["rows"], row["share"]) for row in counted.collect()}

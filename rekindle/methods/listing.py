@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekindle.methods.arrow_rows import ragged_of
-from rekindle.methods.carried import HasValue
+from rekindle.methods.carried import HasValue, broadcast
 from rekindle.methods.interactions import SCORED_CELLS, Past, Users, best
 from rekindle.methods.ragged import Ragged, offsets_of
 from rekindle.methods.recommenders import POPULARITY, Recommender
@@ -128,7 +128,7 @@ def ranked(prepared: Prepared, users: DataFrame, k: int, models: Mapping[str, Re
     """
     spark = users.sparkSession
     placed = {key: (model, model.place_in(prepared.catalogue)) for key, model in models.items()}
-    carried = spark.sparkContext.broadcast((placed, prepared.eligible, prepared.popularity))
+    carried = broadcast(spark.sparkContext, (placed, prepared.eligible, prepared.popularity))
     return users.mapInArrow(ranker(carried, k), RANKED)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rekindle.methods import reasons
 from rekindle.methods.arrow_rows import ragged_of
-from rekindle.methods.carried import HasValue
+from rekindle.methods.carried import HasValue, broadcast
 from rekindle.methods.content import FittedContent
 from rekindle.methods.interactions import Fitted, Users
 from rekindle.methods.list_batch import Batch, ItemFacts, Rung
@@ -150,7 +150,7 @@ def serve(users: DataFrame, served: Served, k: int) -> DataFrame:
     in the score (Hu, Koren and Volinsky 2008, section 5), −1 where there is none. Fewer than k rows only where fewer
     than k eligible items are left for the user.
     """
-    carried = users.sparkSession.sparkContext.broadcast(served)
+    carried = broadcast(users.sparkSession.sparkContext, served)
     return users.mapInArrow(server(carried, k), LISTED)
 
 

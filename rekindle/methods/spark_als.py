@@ -38,7 +38,7 @@ from rekindle.methods.als_blocks import STEPS, Basis, Block, Equation, Factors, 
 from rekindle.methods.als_driver import LocalSide, collected
 from rekindle.methods.als_exchange import by_exchange
 from rekindle.methods.als_packing import Mapper, Places, Side, blocks_of, factors_in, given, packed, places_of
-from rekindle.methods.carried import HasValue
+from rekindle.methods.carried import HasValue, broadcast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -200,7 +200,7 @@ def _by_threads(pool: ThreadPoolExecutor) -> Callable[[LocalSide, Task], Mapping
 
 
 def _by_broadcast(side: Side, task: Task) -> dict[int, Factors]:
-    carried = side.blocks.sparkSession.sparkContext.broadcast(task)
+    carried = broadcast(side.blocks.sparkSession.sparkContext, task)
     try:
         found = side.blocks.drop("part", "twice").mapInArrow(solver(carried), FOUND).toArrow()
     finally:

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from rekindle.methods import purchase_summaries
+from rekindle.methods import activity, purchase_summaries
 from rekindle.methods.buy_till_you_die import Buyers, Model
 
 DAY_SECONDS = 86_400
@@ -51,8 +51,10 @@ def user_days(events: DataFrame, zone: str) -> DataFrame:
 
     The log is read once, however many cut-offs there are; a user's day is a few hundred bytes.
     """
-    # A contact is the shop's act: it neither makes a user active nor keeps one.
-    bought, starred, acted = is_type("purchase"), F.col("stars").isNotNull(), ~is_type("contact")
+    # What passes between shop and user neither makes a user active nor keeps one; of it the last contact alone counts.
+    acted = activity.acted()
+    events = events.withColumns({name: F.when(acted, F.col(name)) for name in ("stars", "category", "session_id")})
+    bought, starred = is_type("purchase"), F.col("stars").isNotNull()
     counts = {
         "views": ("view",),
         "carts": ("cart",),

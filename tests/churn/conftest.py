@@ -21,6 +21,7 @@ from rekindle.ledger import Ledger, RunKey
 from schemas.catalogue import SERVED
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 
 FIRST = date(2026, 1, 1)
@@ -126,6 +127,7 @@ def shop_night(_session: Any) -> Iterator[Night]:
         )
         night.store(context, USER_FEATURES, features)
         night.store(context, EXCLUDED_USERS, frame(_session, EXCLUDED_USERS))
+        night.store(context, SUPPRESSED_USERS, frame(_session, SUPPRESSED_USERS))
         yield Night(context)
     finally:
         embedded.stop(home)

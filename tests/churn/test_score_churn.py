@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from jobs.churn.score_churn import at_risk_users, bands_of, suggested_action
-from rekindle import settings
+from rekindle import contract, settings
 from rekindle.contract import conform
 from rekindle.methods import churn_models
 from rekindle.methods.calibration import Logistic
@@ -21,6 +21,7 @@ from rekindle.methods.lifetime_value import Terms
 from rekindle.methods.xgboost_scoring import feature_matrix
 from rekindle.settings import Action, WinBack
 from schemas.at_risk_users import AT_RISK_USERS, RISK_BANDS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import MODEL_INPUTS, USER_FEATURES
 
 BANDS = Bands(("low", "medium", "high", "critical"), (0.35, 0.55, 0.75), 0.55)
@@ -55,7 +56,8 @@ def here(model: churn_models.ChurnModel, frame: pd.DataFrame) -> pd.DataFrame:
 def scored_by_spark(tonight: Any, model: churn_models.ChurnModel, eligibility_days: int, **more: Any) -> Any:
     told: dict[str, Any] = {"model_version": "d1g35t", "bands": BANDS, "words": EUROS, "win_back": WinBack()}
     told |= {"terms": Terms(365, 0.0, 0.3), "fits": None, "before": None, "calibrated_as_of": None}
-    return at_risk_users(tonight, model, eligibility_days=eligibility_days, business_date=D, **told | more)
+    suppressed = contract.frame(tonight.sparkSession, SUPPRESSED_USERS, {"user_key": "buyer", "reason": "complaint"})
+    return at_risk_users(tonight, suppressed, model, eligibility_days=eligibility_days, business_date=D, **told | more)
 
 
 def test_a_cut_point_belongs_to_the_band_above_it() -> None:
@@ -92,7 +94,7 @@ def test_every_eligible_user_has_one_row_and_nobody_else_has(frame: Any, spark: 
     )
     scored = scored_by_spark(tonight, trees(), 45)
     rows = conform(scored, AT_RISK_USERS).collect()
-    assert sorted(row.user_key for row in rows) == ["buyer", "starless"]
+    assert {row.user_key: row.suppressed_by for row in rows} == {"buyer": "complaint", "starless": None}
     assert {(row.horizon_days, row.model_version, row.business_date) for row in rows} == {(21, "d1g35t", D)}
     assert {(row.frequency, row.monetary, row.recency_days) for row in rows} == {(3, 3.0, 3.0)}
     assert {(row.value_at_stake, row.expected_days_to_purchase, row.calibrated_as_of) for row in rows} == {
@@ -200,8 +202,9 @@ def test_the_first_action_that_fits_is_suggested_and_nobody_is_bothered_twice(sp
         ("critical", None, None, "do_nothing"),
         ("critical", 150.0, 13.9, "do_nothing"),
     ]
-    schema = "risk_band string, value_at_stake double, days_since_contact double, expected string"
-    found = spark.createDataFrame(rows, schema).withColumn("found", suggested_action(conf)).collect()
+    told = [(*row, None) for row in rows] + [("critical", 150.0, None, "do_nothing", "consent")]
+    schema = "risk_band string, value_at_stake double, days_since_contact double, expected string, suppressed_by string"
+    found = spark.createDataFrame(told, schema).withColumn("found", suggested_action(conf)).collect()
     assert [row.found for row in found] == [row.expected for row in found]
 
 

@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
@@ -24,7 +29,14 @@ from rekindle.ledger import Ledger
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
 FILLED = ("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "retention_metrics")
-SERVED = (*FILLED, "churn_changes")  # of which a first night has none
+CHANGES = (
+    "churn_changes",
+    "list_changes",
+    "changes",
+    "suppressed_users",
+    "outcomes",
+)  # of which a first night has none
+SERVED = (*FILLED, *CHANGES)
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,8 @@ def test_the_first_night_fills_every_view_of_the_crm(shop: Shop, monkeypatch: py
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("New lines by fate", "Time by stage", "At risk", "Recommendations of one user", "Where to look"):
         assert part in done.stdout
-    assert shop.crm(monkeypatch, "SELECT count(*) FROM crm.churn_changes") == [(0,)]
+    for table in CHANGES:
+        assert shop.crm(monkeypatch, f"SELECT count(*) FROM crm.{table}") == [(0,)], table
     for table in FILLED:
         counted = shop.crm(monkeypatch, f"SELECT count(*), count(DISTINCT run_id), min(source) FROM crm.{table}")
         assert counted[0][0] > 0, table  # type: ignore[operator]
@@ -148,6 +161,39 @@ def test_the_same_night_again_is_already_published(shop: Shop, monkeypatch: pyte
     assert shop.ledger(monkeypatch).history("simulated_shop") == history
 
 
+@pytest.fixture(scope="module")
+def client() -> dict[str, Any]:
+    """The CRM's client as docs/crm.md has it, whole: plain psycopg, nothing of the project."""
+    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs/crm.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "client"}
+    exec(compile(code, "docs/crm.md", "exec"), names)  # noqa: S102 - our own document
+    return names
+
+
+@contextmanager
+def connected(shop: Shop, *flags: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as the CRM makes it, by the string that it was given."""
+    told = shop.command(sys.executable, "-m", "rekindle.crm", "--uri", *flags)
+    with psycopg.connect(told.stdout.strip()) as connection:
+        yield connection
+
+
+def test_what_the_crm_does_is_written_back_before_the_next_night(shop: Shop, client: dict[str, Any]) -> None:
+    with connected(shop) as reader:
+        (written_to, action), (gone, _) = client["whom_to_contact"](reader, 2)
+    at = datetime.combine(NEXT, time(9), UTC)
+    outcomes = [
+        client["outcome"]("mail 1", "contact", written_to, at, action, "mail"),
+        client["outcome"]("word 1", "opt_out", gone, at),
+        client["outcome"]("mail 2", "contact", "a stranger", at - timedelta(days=2), "voucher"),
+    ]
+    with connected(shop, "--writer") as writer:
+        client["write_back"](writer, outcomes)
+        client["write_back"](writer, outcomes[:1])  # the answer was lost
+    with connected(shop) as reader:
+        assert client["what_became"](reader, ["mail 1", "word 1", "mail 2"]) == {}, "they wait for their night"
+
+
 def test_a_bad_day_is_red_and_yesterday_stays_byte_for_byte(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     before = shop.all_served(monkeypatch)
     shop.command(sys.executable, "jobs/ingest/land_simulated_day.py", "--source", "simulated_shop", "--date", str(NEXT))
@@ -170,9 +216,36 @@ def test_a_bad_day_is_red_and_yesterday_stays_byte_for_byte(shop: Shop, monkeypa
     assert served.business_date == NEXT
     run = ledger.run(served.run_id)
     assert ledger.run(run.plan["base"]).business_date == FIRST, "it builds on the night before"
-    assert len(ledger.fates(served.run_id)) == 1, "and cleans only what is new"
-    changed = shop.crm(monkeypatch, "SELECT DISTINCT compared_date, business_date FROM crm.churn_changes")
-    assert changed == [(FIRST, NEXT)], "a day later somebody has come, left or moved"
+    assert sorted(f.landed for f in ledger.fates(served.run_id))[0] == 3, "what the CRM wrote"
+    assert len(ledger.fates(served.run_id)) == 2, "and cleans only what is new"
+    for table in ("churn_changes", "list_changes"):
+        changed = shop.crm(monkeypatch, f"SELECT DISTINCT compared_date, business_date FROM crm.{table}")
+        assert changed == [(FIRST, NEXT)], "a day later somebody has come, left or moved"
+    told = shop.crm(monkeypatch, "SELECT DISTINCT table_name FROM crm.changes ORDER BY 1")
+    assert told == [("at_risk_users",), ("recommendations",)]
+
+
+def test_what_was_written_back_counts_the_night_after(shop: Shop, client: dict[str, Any]) -> None:
+    with connected(shop) as reader:
+        assert client["what_became"](reader, ["mail 1", "word 1", "mail 2"]) == {
+            "mail 1": ("event", None),
+            "word 1": ("event", None),
+            "mail 2": ("quarantined", "unknown_user"),
+        }
+        suppressed = "SELECT user_id, reason, until FROM crm.suppressed_users ORDER BY reason"
+        (gone, consent, end), (written_to, contacted, until) = reader.execute(suppressed).fetchall()
+        assert (consent, end) == ("consent", None)
+        assert (contacted, until) == ("contacted", NEXT + timedelta(days=14))
+        told = reader.execute(
+            "SELECT user_id, suggested_action, suppressed_by, round(days_since_contact::numeric, 2)"
+            " FROM crm.at_risk_users WHERE suppressed_by IS NOT NULL ORDER BY suppressed_by"
+        ).fetchall()
+        # From 10:00 of the shop's clock to midnight.
+        assert told == [
+            (gone, "do_nothing", "consent", None),
+            (written_to, "do_nothing", "contacted", Decimal("0.58")),
+        ]
+        assert {gone, written_to}.isdisjoint(user for user, _ in client["whom_to_contact"](reader, 10_000))
 
 
 def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +256,7 @@ def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: p
     arguments = ["--source", "simulated_shop", "--date", str(served.business_date), "--run", served.run_id]
     for job, tables in (
         ("ingest/clean_events", ("events", "duplicates", "quarantine")),
-        ("recommend/recommend_items", ("recommendations", "item_similarities")),
+        ("recommend/recommend_items", ("recommendations", "item_similarities", "list_changes")),
         ("churn/score_churn", ("at_risk_users", "churn_changes", "churn_health")),
     ):
         done = shop.command("bin/spark-submit", f"jobs/{job}.py", *arguments, "--env", "processes")

@@ -122,7 +122,7 @@ def test_only_a_day_without_a_purchase_is_a_warning() -> None:
 
 
 def test_a_run_that_landed_nothing_new_has_no_share() -> None:
-    assert events.Landed(0, 0, 0, 0, {}).share(0) == 0
+    assert events.Landed(0, 0, 0, 0, {}).quarantined_share == 0
 
 
 LINE = {"event_id": "e", "landing_date": DAY, "file_sha256": NEW, "line_number": 7}

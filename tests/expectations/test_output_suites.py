@@ -11,8 +11,10 @@ from expectations import (
     excluded_users,
     item_features,
     item_similarities,
+    outcomes,
     recommendations,
     retention_metrics,
+    suppressed_users,
     user_features,
     user_profiles,
 )
@@ -23,8 +25,10 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
+from schemas.outcomes import OUTCOMES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
@@ -132,24 +136,67 @@ def test_band_flag_and_reasons_fit_the_probability(broken: Broken, frame: Frame)
         {"value_at_stake": 5.0},
         {"suggested_action": "a_kiss"},
         {"days_since_contact": 2.0},
+        {"suppressed_by": "complaint"},
         {"horizon_days": 20},
         {"business_date": date(2026, 4, 29)},
         {"model_version": "n"},
     ) == {
-        "band_fits": "1 of 19",
-        "flag_fits": "1 of 19",
-        "reasons_counted": "2 of 19",
-        "reasons_in_words": "1 of 19",
-        "reasons_associate": "2 of 19",
-        "advice_for_those_at_risk": "2 of 19",
-        "value_inside_its_interval": "2 of 19",
-        "action_of_the_catalogue": "1 of 19",
+        "band_fits": "1 of 20",
+        "flag_fits": "1 of 20",
+        "reasons_counted": "2 of 20",
+        "reasons_in_words": "1 of 20",
+        "reasons_associate": "2 of 20",
+        "advice_for_those_at_risk": "2 of 20",
+        "value_inside_its_interval": "2 of 20",
+        "action_of_the_catalogue": "1 of 20",
         "nobody_bothered_twice": "1 of 1",
-        "horizon_is_confs": "1 of 19",
-        "of_this_night": "1 of 19",
+        "suppressed_left_alone": "1 of 1",
+        "horizon_is_confs": "1 of 20",
+        "of_this_night": "1 of 20",
         "one_model": "2",
     }
     assert found({}, {}) == {"not_all_alike": "1"}
+
+
+def test_whom_nobody_may_contact_is_told_until_when_and_by_every_score(broken: Broken, frame: Frame) -> None:
+    def found(*rows: tuple[str, date | None], day: date = DAY) -> dict[str, str]:
+        told = [{"reason": reason, "until": until, "business_date": day} for reason, until in rows]
+        users = frame(SUPPRESSED_USERS, *[{"user_key": f"{n:064x}"} | row for n, row in enumerate(told)])
+        return broken(suppressed_users.suite(DAY, AS_OF), users)
+
+    assert found() == {}
+    assert found(("consent", None), ("contacted", AS_OF)) == {}
+    assert found(("consent", AS_OF), ("complaint", None)) == {"ends_but_for_consent": "2 of 2"}
+    assert found(("contacted", DAY)) == {"still_holds": "1 of 1"}
+    assert found(("consent", None), day=AS_OF) == {"of_this_night": "1 of 1"}
+
+    suppressed = frame(SUPPRESSED_USERS, {"user_key": ANNA, "reason": "consent"}, {"user_key": DORA})
+
+    def scored(anna: str | None, bert: str | None = None) -> dict[str, str]:
+        rows = ({"user_key": ANNA, "suppressed_by": anna}, {"user_key": BERT, "suppressed_by": bert})
+        users = suppressed_users.by_user(suppressed, frame(AT_RISK_USERS, *rows))
+        return broken(suppressed_users.suite_by_user(), users)
+
+    assert scored("consent") == {}
+    assert scored(None, "complaint") == {"by_user_scores_say_so": "2 of 2"}
+
+
+def test_the_crm_is_told_of_every_outcome_and_only_of_events_that_there_are(broken: Broken, frame: Frame) -> None:
+    def found(*rows: dict[str, Any], lines: int, events: int = 1) -> dict[str, str]:
+        good = {"fate": "event", "landing_date": DAY}
+        table = frame(OUTCOMES, *[good | {"outcome_id": str(n)} | row for n, row in enumerate(rows)])
+        return broken(outcomes.suite(DAY, 90, outcomes.Taken(lines, events)), table)
+
+    unusable = {"fate": "quarantined", "rule": "unknown_user"}
+    first = date(2026, 1, 31)
+    assert found({}, unusable, {"fate": "duplicate"}, lines=3) == {}
+    assert found(lines=0, events=0) == {}
+    assert found({"landing_date": first}, lines=1) == {}
+    late = [{"landing_date": day} for day in (first - timedelta(days=1), AS_OF)]
+    assert found(*late, lines=2, events=2) == {"taken_in_time": "2 of 2"}
+    assert found({"rule": "unknown_user"}, {"fate": "quarantined"}, lines=2) == {"rule_of_the_quarantined": "2 of 2"}
+    assert found({}, lines=2) == {"every_line_is_told": "1"}
+    assert found(unusable, lines=1) == {"events_are_events": "0"}
 
 
 def test_exactly_the_eligible_users_are_scored(broken: Broken, frame: Frame) -> None:
@@ -213,7 +260,8 @@ def test_profiles_tell_rfm_of_buyers_only_and_shares_of_a_whole(broken: Broken, 
 def test_every_user_with_events_has_a_profile(broken: Broken, frame: Frame) -> None:
     def found(profiles: list[str], seen: list[str]) -> dict[str, str]:
         described = frame(USER_PROFILES, *[{"user_key": u} for u in profiles])
-        events = frame(EVENTS, *[{"user_key": u, "event_id": str(n)} for n, u in enumerate(seen)])
+        views = [{"user_key": u, "event_id": str(n), "event_type": "view"} for n, u in enumerate(seen)]
+        events = frame(EVENTS, *views, {"user_key": DORA, "event_id": "mail", "event_type": "contact"})
         return broken(user_profiles.suite_by_user(), user_profiles.by_user(described, events))
 
     assert found([ANNA, BERT], [ANNA, BERT, ANNA]) == {}

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -371,6 +371,38 @@ def test_a_night_is_opened_once_and_a_missing_day_is_the_sources_to_judge(
     put(calm, "events-2026-01-02.jsonl.gz", b"")
     with pytest.raises(DataRefused, match=r"hold nothing to clean \(events-2026-01-02.jsonl.gz: empty_file"):
         preflight.run(context_of(calm, ledger, date(2026, 1, 2)))
+
+
+def test_what_the_crm_wrote_back_is_a_file_of_the_night_and_makes_no_day(
+    tmp_path: Path, environment: settings.Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rekindle import warehouse
+
+    ledger = Ledger(lambda: warehouse.connect(environment, "writer"))
+    made = shop(tmp_path, "simulated_shop", name="outcome_shop")
+    day, after = date(2026, 1, 1), date(2026, 1, 2)
+    put(made, "events-2026-01-01.jsonl.gz", gzip.compress(b"{}\n"))
+    silent = said(context_of(made, ledger, day), monkeypatch)["run_id"]
+    accepted = [f for f in ledger.files("outcome_shop") if f.status == "accepted"]
+    assert silent == preflight.run_id(made, day, accepted, False), "without a word of the CRM the id is as ever"
+
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    with warehouse.connect(environment, "writer") as conn:
+        warehouse.add_user_keys(conn, "outcome_shop", 1, [("a", "anna")], lambda user_id: 0.5)
+    write = "INSERT INTO outcomes (source, outcome_id, kind, user_id, happened_at) VALUES (%s, %s, 'open', 'anna', %s)"
+    with warehouse.connect(environment, "crm_writer") as conn:
+        conn.execute(write, ["outcome_shop", "o1", at + timedelta(days=1)])
+    assert said(context_of(made, ledger, day), monkeypatch)["run_id"] == silent
+    with pytest.raises(DataRefused, match="no file of outcome_shop has landed for 2026-01-02"):
+        preflight.run(context_of(made, ledger, after))
+    put(made, "events-2026-01-02.jsonl.gz", gzip.compress(b"{}\n{}\n"))
+    next_night = said(context_of(made, ledger, after), monkeypatch)["run_id"]
+    assert said(context_of(made, ledger, after), monkeypatch)["run_id"] == next_night
+    names = [f.name for f in ledger.run_files(next_night)]
+    assert names == ["events-2026-01-01.jsonl.gz", "events-2026-01-02.jsonl.gz", "inbox-2026-01-02-1.jsonl"]
+    assert preflight.is_base(ledger.run_files(silent), ledger.run_files(next_night)), (
+        "the next night builds on the last"
+    )
 
 
 def test_a_landing_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

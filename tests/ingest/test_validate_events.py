@@ -90,7 +90,15 @@ def test_fates_add_up_over_files_and_a_file_without_fate_or_base_is_uncounted() 
     files = [file(TONIGHT), file("a" * 64, kind="items"), file(EARLIER), file(LOST)]
     told = validate_events.landed(fates, files, [file(EARLIER)], {"no_user": 1}, {"events"})
     assert told == events.Landed(14, 6, 2, 1, {"no_user": 1}, uncounted_files=1), "items are no events"
-    assert told.share(7) == 0.5
+    assert told.quarantined_share == 1 / 14
+
+
+def test_what_the_crm_wrote_back_adds_up_with_the_rest_and_says_nothing_of_the_log() -> None:
+    fates = [FileFate(TONIGHT, 10, 9, 0, 1), FileFate("b" * 64, 90, 0, 0, 90)]
+    files = [file(TONIGHT), file("b" * 64, kind="inbox")]
+    told = validate_events.landed(fates, files, [], {"no_user": 1}, {"events", "inbox"})
+    assert (told.landed, told.clean, told.quarantined) == (100, 9, 91)
+    assert told.quarantined_share == 0.1, "ninety wrong rows of the CRM refuse no night"
 
 
 def test_files_tell_their_lines_and_columns_and_no_name_that_could_be_a_person_s() -> None:

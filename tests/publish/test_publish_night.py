@@ -47,6 +47,7 @@ def some_rows(table: Table, count: int) -> list[dict[str, Any]]:
                     "rank": n + 1,
                     "week_start": date(2026, 1, 1 + n),
                     "name": f"f{n}",
+                    "outcome_id": f"o{n}",
                 }.items()
                 if k in row
             }
@@ -87,7 +88,8 @@ def night(shop_settings: settings.Settings, written: list[TableVersion]) -> Call
         source = shop_settings.source.name
         run = ledger.open_run(RunKey(run_id, source, DAY, "code", "conf", "ingest", 1, False), [], {})
         with warehouse.connect(shop_settings, "writer") as conn:
-            warehouse.add_user_keys(conn, source, 1, [(f"k{n}", f"user {n}") for n in range(5)], lambda user_id: 0.5)
+            users = [(f"k{n}", f"user {n}") for n in range(6)]  # the last has no rows and is held out
+            warehouse.add_user_keys(conn, source, 1, users, lambda user_id: 0.01 if user_id == "user 5" else 0.5)
         for version in written:
             ledger.record_table(run_id, version)
         return context_of(shop_settings, ledger, run)
@@ -173,5 +175,5 @@ def test_every_query_of_the_clients_guide_answers(night: Any) -> None:
             for name, value in values.items():
                 query = query.replace(name, value)
             answered.append(len(conn.execute(query).fetchall()))  # type: ignore[call-overload]
-    assert len(answered) == 5
+    assert len(answered) == 8
     assert all(answered), answered

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from expectations.outcomes import Taken
 from jobs.publish import validate_outputs
 from rekindle import quality, settings
 from rekindle.cli import DataRefused
@@ -20,8 +21,11 @@ from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
+from schemas.list_changes import LIST_CHANGES
+from schemas.outcomes import OUTCOMES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 
@@ -84,6 +88,7 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(ITEM_SIMILARITIES, item_id=item, rank=1, similar_item_id=other)
             for item, other in (ITEMS, ITEMS[::-1])
         ],
+        LIST_CHANGES: [],
         AT_RISK_USERS: [
             neutral(
                 AT_RISK_USERS, user_key=BUYER, churn_probability=0.9, is_at_risk=True, risk_band="critical",
@@ -93,6 +98,8 @@ def night() -> dict[Table, list[dict[str, Any]]]:
         ],
         CHURN_CHANGES: [],
         CHURN_HEALTH: [],
+        SUPPRESSED_USERS: [],
+        OUTCOMES: [neutral(OUTCOMES, outcome_id="o", kind="open", fate="event")],
     }  # fmt: skip
 
 
@@ -104,7 +111,7 @@ def verdict(frame: Callable[..., Any]) -> Callable[..., Any]:
     def run(tables: dict[Table, list[dict[str, Any]]]) -> Any:
         frames = {t.name: frame(t, *rows) for t, rows in tables.items()}
         rows = {t.name: len(rows) for t, rows in tables.items()}
-        batches = validate_outputs.batches(frames, rows, shop.source, shop.business, DAY, AS_OF)
+        batches = validate_outputs.batches(frames, rows, shop.source, shop.business, DAY, AS_OF, Taken(1, 1))
         return gate(quality.declared(batches, RUN), quality.evaluate(batches, RUN))
 
     return run
@@ -124,15 +131,25 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[AT_RISK_USERS][0]["user_key"] = VISITOR  # who never bought
     tables[EVENTS].append(tables[EVENTS][0] | {"event_id": "c", "user_key": "c" * 64})
     tables[RETENTION_METRICS][0]["churn_rate"] = 1.5
+    tables[SUPPRESSED_USERS].append(neutral(SUPPRESSED_USERS, user_key=VISITOR, reason="consent"))
+    tables[OUTCOMES][0] |= {"fate": "duplicate"}
     tables[EXCLUDED_USERS].append(
         neutral(EXCLUDED_USERS, user_key=BUYER, rule="events_in_an_hour", value=1e6, threshold=1000.0, as_of=AS_OF)
+    )
+    tables[LIST_CHANGES].append(
+        neutral(LIST_CHANGES, user_key=BUYER, change="entered", item_after=ITEMS[1], cause="rules")
     )
     weeks = "table retention_metrics:"
     with pytest.raises(DataRefused) as refused:
         settle(verdict(tables))
     assert set(str(refused.value).splitlines()) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
+        "table list_changes: changes whose item after is not the first of recommendations:"
+        " expected 0 rows, found 1 of 1",
         "table at_risk_users: eligible users without a score: expected 0 rows, found 1 of 1",
+        "table suppressed_users: scored users who are suppressed by another reason than their score tells:"
+        " expected 0 rows, found 1 of 1",
+        "table outcomes: outcomes told to be events, of the events that came of them: expected 1, found 0",
         "table at_risk_users: scored users who are not eligible: expected 0 rows, found 1 of 1",
         "table user_profiles: users with events but without a profile: expected 0 rows, found 1 of 3",
         f"{weeks} rows whose churn_rate is outside 0 to 1 or not a number: expected 0 rows, found 1 of 1",

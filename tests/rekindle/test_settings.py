@@ -117,6 +117,14 @@ def test_a_kind_of_files_without_its_table_says_which_tables_there_are(edited: E
     assert "files.events.table: table is missing. Legal: events, items, users, campaigns" in told
 
 
+def test_no_kind_of_files_takes_the_name_of_what_the_crm_writes_back(edited: Edit) -> None:
+    told = refusal(edited(SHOP, "files:\n  events:\n", "files:\n  inbox:\n"))
+    assert "files: inbox is the kind of what the CRM writes back; name yours otherwise" in told
+    source = settings.load("simulated_shop").source
+    assert [*source.files] == ["events"]
+    assert [*source.kinds] == ["events", "inbox"]
+
+
 def test_a_fault_in_a_part_that_another_uses_too_is_told_where_it_is_written(edited: Edit) -> None:
     """rees46's second kind of files takes over the first one's mapping by YAML's own means."""
     root = edited("sources/rees46.yaml", "category: category_code", "category: category_cod")

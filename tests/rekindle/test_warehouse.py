@@ -30,6 +30,14 @@ FORBIDDEN_TO_THE_CRM = [
     "INSERT INTO crm.publications DEFAULT VALUES",
     "UPDATE crm.lists SET title = 'x'",
     "DELETE FROM crm.lists",
+    "SELECT * FROM serve.users",
+    "SELECT * FROM serve.stagings",
+    "SELECT * FROM inbox.outcomes",
+    "INSERT INTO inbox.outcomes (source) VALUES ('s')",
+    "SET ROLE crm_writer",
+    "SET ROLE analyst",
+    "COMMENT ON VIEW crm.lists IS 'mine'",
+    "ALTER VIEW crm.lists RENAME TO mine",
     "DELETE FROM serve.lists",
     "UPDATE serve.pointers SET run_id = NULL",
     "INSERT INTO vault.user_keys VALUES ('s', 1, 'k', 'u')",
@@ -169,7 +177,7 @@ def test_who_asks_while_the_embedded_server_is_stopped_is_told_what_starts_it(
         warehouse.connect(asked, "crm_reader")
 
 
-@pytest.mark.parametrize("role", ["owner", "writer", "analyst", "crm_reader", "crm_writer"])
+@pytest.mark.parametrize("role", embedded.ROLES)
 def test_a_wrong_password_is_refused_in_one_line(environment: settings.Environment, role: Any, tmp_path: Path) -> None:
     path = tmp_path / f"postgres_{role}"
     path.write_text("wrong")
@@ -277,7 +285,7 @@ def test_views_and_columns_explain_themselves(reader: warehouse.Connection) -> N
     ]
     assert all(told.values())
     assert told["score"] == LISTS.by_name["score"].meaning
-    assert reader.execute("SELECT obj_description('crm.lists'::regclass)").fetchone() == (LISTS.doc,)
+    assert reader.execute("SELECT obj_description('crm.lists'::regclass)").fetchone() == (f"{LISTS.doc} Version 1.",)
 
 
 # ---------------------------------------------------------------------- copying
@@ -389,12 +397,13 @@ def test_make_crm_says_in_one_line_what_is_wrong(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("words", "role"), [(("--uri",), "crm_reader"), (("--uri", "--writer"), "crm_writer")])
 def test_the_connection_string_opens_the_crm(
-    environment: settings.Environment, ask: Any, capsys: pytest.CaptureFixture[str]
+    environment: settings.Environment, ask: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], role: str
 ) -> None:
-    assert ask("--uri") == 0
+    assert ask(*words) == 0
     with psycopg.connect(capsys.readouterr().out.strip()) as conn:
-        assert conn.execute("SELECT current_user").fetchone() == ("crm_reader",)
+        assert conn.execute("SELECT current_user").fetchone() == (role,)
 
 
 def test_an_unstarted_server_is_told_with_what_to_do(environment: settings.Environment, tmp_path: Path) -> None:

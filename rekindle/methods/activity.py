@@ -1,0 +1,30 @@
+"""Which events are a user's doing in the shop, and which pass between shop and user beside it.
+
+A message, its opening, a complaint or a word on consent is no visit: it makes nobody active, keeps nobody, and says
+nothing of taste. Events are a frame with event_type; nothing else is assumed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+DIALOGUE = ("contact", "open", "complaint", "opt_out", "opt_in")
+# What the CRM may write back: a redemption is a user's doing in the shop, whoever tells of it.
+WRITTEN_BACK = ("contact", "open", "redeem", "complaint", "opt_out", "opt_in")
+OUTCOME_FATES = ("event", "duplicate", "quarantined")
+WITHOUT_ITEM = ("search", "redeem", *DIALOGUE)
+
+
+def acted() -> Column:
+    """Whether the event is the user's own doing in the shop."""
+    from pyspark.sql import functions as F
+
+    return ~F.col("event_type").isin(*DIALOGUE)
+
+
+def activity(events: DataFrame) -> DataFrame:
+    """The events that are users' doing in the shop."""
+    return events.where(acted())

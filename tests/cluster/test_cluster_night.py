@@ -1,0 +1,47 @@
+"""A whole night on a real standalone Spark cluster with conf/environments/cluster.yaml: master, two workers, the lake's
+catalog on PostgreSQL, processes that authenticate and encrypt. A worker dies in the middle."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.cluster import processes
+from tests.cluster.shop_night import DAY, Night, commands, in_the_middle
+from tests.cluster.standalone import Standalone
+
+STAGES = ("clean_events", "build_features", "train_recommender", "recommend_items", "score_churn")
+LONGEST_DELAY = 4.0
+
+
+@pytest.mark.long
+def test_a_night_that_loses_a_worker_publishes_what_a_night_in_one_process_publishes(
+    plain_night: Night, cluster_night: tuple[Night, Standalone], chance: random.Random
+) -> None:
+    night, cluster = cluster_night
+    struck, delay = chance.choice(STAGES), chance.uniform(0, LONGEST_DELAY)
+    for name in commands(""):
+        if name != struck:
+            night.do(name)
+            continue
+        job = night.start(name)
+        in_the_middle(job, night.mark, delay)
+        running = processes.marked(night.mark)
+        told = [word for process in running for word in processes.words(process)]
+        cluster.kill_worker(chance.choice(["worker-0", "worker-1"]))
+        code = night.finish(job)
+        print(f"{name}: a worker killed {delay:.2f} s after it began, exit code {code}, {night.seconds[name]} s")  # noqa: T201
+        if code:
+            night.do(name)
+    assert any(processes.EXECUTOR in word for word in told), "an executor was seen"
+    assert [secret for secret in night.secrets() if any(secret in word for word in told)] == [], "a secret in argv"
+    assert processes.left_behind(night.mark, but=cluster.pids()) == []
+
+    assert night.query("SELECT DISTINCT source, business_date FROM crm.recommendations") == [("simulated_shop", DAY)]
+    plain_night.use("local[2]")
+    plain_night.until("report_night")
+    assert night.fingerprints() == plain_night.plain
+    assert night.models() == plain_night.models()
+    rows = night.query("SELECT t::text FROM crm.at_risk_users t ORDER BY 1")
+    assert len(rows) == night.plain["at_risk_users"].rows > 0
