@@ -102,6 +102,11 @@ test-long: ## the slow proofs
 	@bin/setup dev
 	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long
 
+.PHONY: test-cluster
+test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (20 minutes)
+	@bin/setup dev
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long -rP tests/cluster
+
 .PHONY: check
 check: ## ruff, mypy strict, generated docs fresh (import rules are part of make test too)
 	@bin/setup dev
