@@ -128,6 +128,11 @@ test-faults: ## the publish protocol under faults, 15 minutes: N= random kill po
 	@bin/setup dev
 	@FAULT_KILLS="$(N)" FAULT_SEED="$(SEED)" FAULT_CASE="$(CASE)" $(JOBS)/python -m pytest $(if $(CASE),,-m faults) "$(ONLY)"
 
+.PHONY: test-cluster
+test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (20 minutes)
+	@bin/setup dev
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long -rP tests/cluster
+
 .PHONY: check
 check: ## ruff, mypy strict, generated docs fresh (import rules are part of make test too)
 	@bin/setup dev
