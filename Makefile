@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # backquotes: `make crm SQL='$(shell touch x)'` made the file. So each value is taken as it was typed, and a recipe reads
 # it as "$$NAME" from its environment, which no shell parses again.
 TEXTS := SOURCE DATE LANDING RETRAIN FROM TO SQL FILE LINE NAME APPLY KIND DIGEST WHY USER ITEM VIEW RUN OUT SIZES GZIP \
-	ONLY WRITE PYTHON REKINDLE_HOME
+	ONLY WRITE N SEED CASE PYTHON REKINDLE_HOME
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 TOLD := $(foreach name,$(TEXTS),$(if $(filter-out undefined,$(origin $(name))),$(name)))
 # Before they are overridden: everybody's environment has a USER, which is nobody's customer.
@@ -113,12 +113,22 @@ migrate: ## applies additive contract changes to the warehouse and the lake
 .PHONY: test
 test: ## sets up what it needs and runs the whole suite
 	@bin/setup dev
-	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m "not long and not faults" -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: ## the slow proofs
 	@bin/setup dev
 	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long
+
+.PHONY: test-faults
+test-faults: ## the publish protocol under faults, 15 minutes: N= random kill points, SEED=; CASE= and ONLY= replay one
+	@bin/setup dev
+	@FAULT_KILLS="$${N:-200}" FAULT_SEED="$$SEED" FAULT_CASE="$$CASE" $(JOBS)/python -m pytest $(if $(CASE),,-m faults) "$${ONLY:-tests/faults}"
+
+.PHONY: test-cluster
+test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (20 minutes)
+	@bin/setup dev
+	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long -rP tests/cluster
 
 .PHONY: check
 check: ## ruff, mypy strict, generated docs fresh (import rules are part of make test too)

@@ -20,21 +20,12 @@ RECORDER = """#!/usr/bin/env bash
 """
 TARGETS = (
     *("nightly", "backfill", "crm", "export", "show-line", "new-source", "check-source", "backtest-expectations"),
-    *(
-        "replay-quarantine",
-        "rollback-model",
-        "rollback",
-        "janitor",
-        "why",
-        "churn-lab",
-        "bench-ingest",
-        "bench-recommenders",
-        "bench-rules",
-    ),
+    *("replay-quarantine", "rollback-model", "rollback", "janitor", "why", "churn-lab", "test-faults"),
+    *("bench-ingest", "bench-recommenders", "bench-rules"),
 )
 NAMES = (
     *("SOURCE", "DATE", "LANDING", "RETRAIN", "FROM", "TO", "SQL", "FILE", "LINE", "NAME", "APPLY", "KIND", "DIGEST"),
-    *("WHY", "USER", "ITEM", "VIEW", "RUN", "OUT", "SIZES", "GZIP", "ONLY", "WRITE"),
+    *("WHY", "USER", "ITEM", "VIEW", "RUN", "OUT", "SIZES", "GZIP", "ONLY", "WRITE", "N", "SEED", "CASE"),
 )
 
 
@@ -76,7 +67,7 @@ def test_a_command_in_a_value_is_a_value(tree: Path) -> None:
     # make itself leaves out blanks before a value
     texts = [text.lstrip() for text in aimed(COMMANDS, str(canary))]
     assert len(texts) >= 50
-    # Each call tries 23 of them, each name another 14 in the end: a call of all 17 targets takes 0.2 s.
+    # Each call tries 26 of them, each name another 14 in the end: a call of all 18 targets takes 0.2 s.
     for first in range(0, len(texts), 4):
         given = {name: texts[(first + at) % len(texts)] for at, name in enumerate(NAMES)}
         calls = called(tree, *TARGETS, *(f"{name}={text}" for name, text in given.items()))
@@ -101,6 +92,7 @@ def test_a_command_in_a_value_is_a_value(tree: Path) -> None:
             told("jobs/recommend/explain_item.py --env local --source SOURCE --user USER --item ITEM"),
             told("jobs/churn/compare_definitions.py --env local --source SOURCE --date DATE"),
             told("bench/ingest.py --lines SIZES --gzip"),
+            told("-m pytest ONLY"),
             told("bench/recommenders.py --only ONLY --write"),
         )
         assert [one for one in wanted if one not in found] == []

@@ -45,7 +45,10 @@ def chance(seed: int, request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(scope="session")
 def plain_night(keys: Keys) -> Iterator[Night]:
-    """The night in one process: what all others are compared with. `until` runs it as far as a test needs."""
+    """The night in one process: what all others are compared with. `until` runs it as far as a test needs.
+
+    No test publishes it: the ledger of a published run keeps what it has.
+    """
     night = Night.prepared(settings.home() / "jars", keys.spark, keys.identity)
     try:
         night.use("local[2]")

@@ -16,14 +16,12 @@ MADE = {
     "train_recommender": (),  # models, no table
     "score_churn": ("at_risk_users", "churn_changes", "churn_health"),
 }
-# Seconds after an executor's first function: within the shortest time that the stage then took on an idle machine.
-LONGEST_DELAY = 4.0
 
 
 def started_and_hit(night: Night, stage: str, chance: random.Random, victim: str) -> Job:
     """The stage, started on a cluster of processes, whose driver or one of whose executors was killed in the middle."""
     job = night.start(stage)
-    delay = chance.uniform(0, LONGEST_DELAY)
+    delay = chance.uniform(0, night.seconds[stage][0] / 4)
     in_the_middle(job, night.mark, delay)
     workers = processes.executors(night.mark)
     if victim == "driver":

@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import psycopg
+from typing import Literal
 
 from rekindle import failpoints, warehouse
 
 Choice = tuple[Literal["step", "lose"], str]
+# What follows these touches nothing that another actor could see, so no other order of it is another order.
+FREE = ("publish.after_commit", "rollback.after_commit", "sweep.marked", "sweep.done", "stage.after_commit")
 SETTLED = 20.0  # seconds after which an actor that neither arrives, ends nor waits for a lock is a fault of the test
 POLL = 0.002
 
@@ -102,9 +102,10 @@ class Execution:
         self.actors = {name: Actor(name, body, connects[name]) for name, body in scene.actors.items()}
         self._by_thread: dict[int, Actor] = {}
         self.trace: list[str] = []
+        self.picks: list[int] = []
 
     def run(self, chosen: Sequence[int]) -> list[int]:
-        """Run to the end; how many options there were at each choice."""
+        """Run to the end; how many options there were at each choice. A number beyond the options wraps around."""
         widths: list[int] = []
         last = ""
         with failpoints.heard(self._heard):
@@ -115,8 +116,9 @@ class Execution:
                 self._by_thread[actor.thread.ident or 0] = actor
             while any(actor.state != "done" for actor in self.actors.values()):
                 options = self._options(last)
-                pick = chosen[len(widths)] if len(widths) < len(chosen) else 0
+                pick = chosen[len(widths)] % len(options) if len(widths) < len(chosen) else 0
                 widths.append(len(options))
+                self.picks.append(pick)
                 kind, name = options[pick]
                 if last and name != last and self.actors[last].state == "held":
                     self.switches -= 1
@@ -131,8 +133,9 @@ class Execution:
         """What may happen next, the actor that moved last first."""
         held = sorted((a for a in self.actors.values() if a.state == "held"), key=lambda a: (a.name != last, a.name))
         assert held, f"nobody can go on: {[(a.name, a.state, a.at) for a in self.actors.values()]}, {self.trace}"
-        if self.switches <= 0 and held[0].name == last:
-            held = held[:1]
+        free = [actor for actor in held if actor.at in FREE]
+        if free or (self.switches <= 0 and held[0].name == last):
+            held = (free or held)[:1]
         options: list[Choice] = [("step", actor.name) for actor in held]
         if self.may_lose:
             options += [("lose", actor.name) for actor in held if actor.at != "start"]
@@ -192,10 +195,3 @@ def explore(execute: Callable[[Sequence[int]], list[int]], first: Sequence[int] 
         if not chosen:
             return
         chosen[-1] += 1
-
-
-def monitor(connect: Callable[[], warehouse.Connection]) -> warehouse.Connection:
-    """A connection that sees everybody's locks, outside of any transaction."""
-    conn: psycopg.Connection[Any] = connect()
-    conn.autocommit = True
-    return conn

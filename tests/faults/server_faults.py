@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -46,6 +47,25 @@ def fill(folder: Path, leave_megabytes: int) -> Path:
     ballast = folder / "ballast"
     ballast.write_bytes(b"\0" * (status.f_bavail * status.f_frsize - leave_megabytes * 2**20))
     return ballast
+
+
+def until_it_works(home: Path, environment: settings.Environment) -> None:
+    """Start the server where it has stopped, and wait until it can write all that it holds to its disk.
+
+    Raises:
+        psycopg.OperationalError: it cannot after a minute.
+    """
+    for attempt in range(60):
+        embedded.start(home)
+        try:
+            with warehouse.connect(environment, "owner") as conn:
+                conn.autocommit = True
+                conn.execute("CHECKPOINT")
+                return
+        except psycopg.OperationalError:
+            if attempt == 59:
+                raise
+        time.sleep(1)
 
 
 @contextmanager

@@ -1,12 +1,11 @@
-"""The CRM sees the last good night or the new one: never nothing, never a mixture, never an older one."""
+"""The CRM sees the last good night or the new one: never nothing, never a mixture, never an older one.
+
+Death, lost connections and readers meanwhile: tests/faults.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -18,15 +17,8 @@ import pytest
 from rekindle import publication, warehouse
 from rekindle.fingerprint import Fingerprint
 from rekindle.ledger import Run
-from rekindle.old_runs import remove_old_runs
 from rekindle.publication import PublicationError
-from tests.rekindle.warehouse_shop import DAY, LISTS, TABLES, WEEKS, Shop, batch, through
-
-ONE_STATEMENT = (
-    "SELECT (SELECT count(*) FROM lists WHERE source = %(s)s), (SELECT count(*) FROM weeks WHERE source = %(s)s),"
-    " (SELECT count(DISTINCT run_id) FROM (SELECT run_id FROM lists WHERE source = %(s)s"
-    " UNION ALL SELECT run_id FROM weeks WHERE source = %(s)s) both_tables)"
-)
+from tests.rekindle.warehouse_shop import DAY, LISTS, TABLES, WEEKS, Shop, through
 
 
 def served(shop: Shop) -> set[tuple[Any, ...]]:
@@ -288,226 +280,6 @@ def test_one_run_published_by_two_processes_at_once_is_published_once(shop: Shop
     for thread in threads:
         thread.join()
     assert Counter(outcomes) == {"published": 1, "already": 3}
-
-
-# ---------------------------------------------------------------------- death and lost connections
-
-
-def publish_slowly(environment: Any, run: Run, manifest: dict[str, Fingerprint], pause: float, told: Any) -> None:
-    """Stage and publish, telling each step and pausing after it, so that a kill can fall between any two."""
-    with warehouse.connect(environment, "writer", publication.session_name(run)) as conn:
-        for table, rows in Shop(environment, run.source, count=1).rows(run).items():
-            pieces = [batch(table, rows[at : at + 2]) for at in range(0, len(rows), 2)]
-
-            def slowly(pieces: list[Any] = pieces) -> Any:
-                for piece in pieces:
-                    told.send("staging")
-                    time.sleep(pause)
-                    yield piece
-
-            publication.stage(conn, run, table, slowly())
-        original = publication._move_pointer
-
-        def tell_and_move(*args: Any) -> None:
-            told.send("moving")
-            time.sleep(pause)
-            original(*args)
-            told.send("moved")
-            time.sleep(pause)
-
-        publication._move_pointer = tell_and_move
-        publication.publish(conn, run, manifest, TABLES, through(run.business_date))
-        told.send("published")
-        time.sleep(pause)
-
-
-@pytest.mark.parametrize(
-    ("word", "times", "serves_new"),
-    [("staging", 1, False), ("staging", 3, False), ("moving", 1, False), ("moved", 1, False), ("published", 1, True)],
-)
-def test_a_publisher_killed_at_any_instant_leaves_a_whole_run_and_a_retry_converges(
-    shop: Shop, word: str, times: int, serves_new: bool
-) -> None:
-    good, run = shop.run(), shop.run()
-    shop.publish(good)
-    manifest = shop.stage(run, Shop(shop.environment, shop.source, count=1).rows(run))
-    context = multiprocessing.get_context("fork")
-    ear, mouth = context.Pipe(duplex=False)
-    process = context.Process(target=publish_slowly, args=(shop.environment, run, manifest, 0.2, mouth))
-    process.start()
-    heard = 0
-    while heard < times:
-        assert ear.poll(20), "the publisher went silent"
-        heard += ear.recv() == word
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    whole = {r: {("lists", r, 6), ("weeks", r, 1)} for r in (good.run_id, run.run_id)}
-    assert served(shop) == whole[run.run_id if serves_new else good.run_id]
-
-    retry = shop.ledger.new_attempt(run.run_id)
-    if retry.published_at is None:
-        shop.stage(retry, Shop(shop.environment, shop.source, count=1).rows(run))
-    assert shop.publish(retry, manifest).status == ("already" if serves_new else "published")
-    assert served(shop) == whole[run.run_id]
-    assert len(shop.ledger.history(shop.source)) == 2
-
-
-class LosesItsAnswer:
-    """A connection that is cut around the commit: before it, or after it and before its answer."""
-
-    def __init__(self, real: warehouse.Connection, after: bool) -> None:
-        self.real, self.after = real, after
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    def __enter__(self) -> LosesItsAnswer:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.real.close()
-
-    def transaction(self) -> Any:
-        outer = self
-
-        class Cut:
-            def __enter__(self) -> None:
-                self.inner = outer.real.transaction()
-                self.inner.__enter__()
-
-            def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-                if outer.after:
-                    self.inner.__exit__(kind, error, trace)
-                outer.real.close()
-                if error is None:
-                    raise psycopg.OperationalError("server closed the connection unexpectedly")
-
-        return Cut()
-
-
-@pytest.mark.parametrize("after_commit", [True, False])
-def test_a_connection_cut_around_the_commit_is_resolved_to_one_publication(shop: Shop, after_commit: bool) -> None:
-    run = shop.run()
-    manifest = shop.stage(run)
-    cuts = []
-
-    def connect() -> Any:
-        if not cuts:
-            cuts.append(1)
-            return LosesItsAnswer(shop.connect(), after_commit)
-        return shop.connect()
-
-    outcome = publication.publish_surely(connect, run, manifest, TABLES, through(DAY))
-    assert outcome.status == "published"
-    assert ("had committed" in outcome.message) is after_commit
-    assert len(shop.ledger.history(shop.source)) == 1
-
-
-# ---------------------------------------------------------------------- readers meanwhile
-
-
-class Reader(threading.Thread):
-    """Reads on until told to stop and counts what it saw."""
-
-    def __init__(self, shop: Shop, read: Callable[[warehouse.Connection, str], str]) -> None:
-        super().__init__()
-        self.shop, self.look, self.saw, self.stopped = shop, read, Counter[str](), False
-
-    def run(self) -> None:
-        with self.shop.connect("crm_reader") as conn:
-            while not self.stopped:
-                self.saw[self.look(conn, self.shop.source)] += 1
-
-
-def verdict(lists: int, weeks: int, runs: int) -> str:
-    if not lists or not weeks:
-        return "empty"
-    return "whole" if (lists, weeks, runs) == (6, 1, 1) else "mixed"
-
-
-def one_statement(conn: warehouse.Connection, source: str) -> str:
-    with conn.transaction():
-        [row] = conn.execute(ONE_STATEMENT, {"s": source}).fetchall()
-    return verdict(*row)
-
-
-def two_statements(conn: warehouse.Connection, source: str) -> str:
-    with conn.transaction():
-        lists = conn.execute("SELECT run_id FROM lists WHERE source = %s", [source]).fetchall()
-        weeks = conn.execute("SELECT run_id FROM weeks WHERE source = %s", [source]).fetchall()
-    return verdict(len(lists), len(weeks), len({*lists, *weeks}))
-
-
-def pinned_pages(conn: warehouse.Connection, source: str) -> str:
-    with conn.transaction():
-        [(run_id,)] = conn.execute(
-            "SELECT run_id FROM publications WHERE source = %s AND is_served", [source]
-        ).fetchall()
-    seen: list[tuple[Any, ...]] = []
-    last: tuple[Any, ...] = ("", 0)
-    while True:
-        with conn.transaction():
-            page = conn.execute(
-                "SELECT user_id, place, title FROM lists_by_run WHERE source = %s AND run_id = %s"
-                " AND (user_id, place) > (%s, %s) ORDER BY user_id, place LIMIT 4",
-                [source, run_id, *last],
-            ).fetchall()
-        if not page:
-            break
-        seen += page
-        last = page[-1][:2]
-    return verdict(len(set(seen)), 1, len({title for _, _, title in seen}))
-
-
-def watched(shop: Shop, publish: Callable[[], None]) -> Counter[str]:
-    """What readers of three kinds saw while `publish` ran."""
-    readers = [Reader(shop, look) for look in (one_statement, two_statements, pinned_pages)]
-    for reader in readers:
-        reader.start()
-    try:
-        publish()
-    finally:
-        for reader in readers:
-            reader.stopped = True
-        for reader in readers:
-            reader.join()
-    assert all(sum(reader.saw.values()) >= 10 for reader in readers), "a reader hardly read"
-    return sum((reader.saw for reader in readers), Counter())
-
-
-def test_readers_see_whole_runs_only_while_fifty_are_published(shop: Shop) -> None:
-    shop.publish(shop.run())
-
-    def fifty() -> None:
-        for _ in range(50):
-            shop.publish(shop.run())
-            with shop.connect() as conn:
-                remove_old_runs(conn, shop.source, TABLES, 7, timedelta(0))
-
-    saw = watched(shop, fifty)
-    assert set(saw) == {"whole"}, saw
-    assert len(shop.ledger.history(shop.source)) == 51
-
-
-def test_the_same_readers_catch_a_publisher_that_truncates(shop: Shop) -> None:
-    """The planted bug that shows the test above can fail."""
-    shop.publish(shop.run())
-
-    def truncating() -> None:
-        for _ in range(50):
-            run = shop.run()
-            rows = shop.rows(run)
-            with shop.connect("owner") as conn:
-                served_run = shop.ledger.served(shop.source)
-                assert served_run is not None
-                for table in TABLES:
-                    conn.execute(f"TRUNCATE serve.{table.name}")
-                    warehouse.copy_batches(conn, table, served_run.run_id, shop.source, [batch(table, rows[table])])
-                    conn.commit()
-
-    saw = watched(shop, truncating)
-    assert saw["empty"] + saw["mixed"] > 0, saw
 
 
 def test_the_date_guard_compares_business_dates_not_the_order_of_work(shop: Shop) -> None:
