@@ -184,8 +184,10 @@ def test_both_readers_find_the_same_lines_in_any_bytes(
 ) -> None:
     if chunk < 64:
         content = content[:500]
-    if pack is bytes and landing_streams.packing_of(content) != "none":
-        return
+    if pack is bytes and (
+        landing_streams.packing_of(content) != "none" or content.startswith(landing_streams.PARQUET_MAGIC)
+    ):
+        return  # a file of another kind, which preflight looks at before anybody reads lines
     path = landed(pack(content))
     found, _ = read(path, chunk=chunk)
     assert [(r["line_number"], r["byte_offset"], r["value"]) for r in found] == told(path)
