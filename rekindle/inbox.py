@@ -56,8 +56,8 @@ class Inbox(Access):
         """Give the outcomes that happened before `end`, the end of `day`, that landing date and one batch; how many.
 
         Those of a user whom the vault does not know wait until `wait_days` after they happened, and are then taken as
-        such. A night older than one that was opened before takes nothing: what it makes must not hang on what was
-        written since.
+        such. A night of a day for which, or for a later one, a run was opened before takes nothing: what it makes when
+        it is repeated must not hang on what was written since.
         """
         values = {"source": source, "day": day, "end": end, "waited": end - timedelta(days=wait_days)}
         with self._connect() as conn:
@@ -70,7 +70,7 @@ class Inbox(Access):
                 " waiting AS (SELECT outcome_id, EXISTS (SELECT FROM vault.user_keys k WHERE k.source = i.source"
                 " AND k.user_id = i.user_id) AS is_known FROM inbox.outcomes i WHERE source = %(source)s"
                 " AND landing_date IS NULL AND happened_at < %(end)s"
-                " AND NOT EXISTS (SELECT FROM ops.runs WHERE source = %(source)s AND business_date > %(day)s)),"
+                " AND NOT EXISTS (SELECT FROM ops.runs WHERE source = %(source)s AND business_date >= %(day)s)),"
                 " taken AS (UPDATE inbox.outcomes o SET landing_date = %(day)s, batch = next.batch,"
                 " is_user_known = waiting.is_known FROM next, waiting"
                 " WHERE o.source = %(source)s AND o.outcome_id = waiting.outcome_id"

@@ -220,7 +220,7 @@ def test_a_night_takes_what_happened_before_its_end_and_leaves_the_rest_to_its_d
     assert crm.take(DAY) == first, "an older night has the files it had"
 
 
-def test_the_same_night_again_has_the_same_files_and_a_later_word_is_another_batch(crm: Crm) -> None:
+def test_a_night_that_died_before_its_run_was_opened_takes_a_later_word_as_another_batch(crm: Crm) -> None:
     crm.write("o1")
     once = crm.take()
     assert crm.take() == once
@@ -230,12 +230,14 @@ def test_the_same_night_again_has_the_same_files_and_a_later_word_is_another_bat
     assert crm.told(again) == [[("o1", True)], [("o2", True)]]
 
 
-def test_an_older_night_takes_nothing_that_was_written_since(crm: Crm) -> None:
-    crm.take(NEXT)
-    crm.ledger.open_run(RunKey(f"{crm.source}_r", crm.source, NEXT, "code", "conf", "ingest", 1, False), [], {})
+def test_a_night_that_is_repeated_and_an_older_one_take_nothing_that_was_written_since(crm: Crm) -> None:
     crm.write("o1")
+    once = crm.take(NEXT)
+    crm.ledger.open_run(RunKey(f"{crm.source}_r", crm.source, NEXT, "code", "conf", "ingest", 1, False), [], {})
+    crm.write("o2")
     assert crm.take(DAY) == []
-    assert [f.landing_date for f in crm.take(NEXT)] == [NEXT]
+    assert crm.take(NEXT) == once
+    assert crm.told(crm.take(NEXT + timedelta(days=1))) == [[("o1", True)], [("o2", True)]]
 
 
 def test_an_unknown_user_waits_two_days_and_is_then_taken_as_such(crm: Crm) -> None:
