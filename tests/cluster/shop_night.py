@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import yaml
 from psycopg import sql
@@ -117,6 +118,11 @@ class Job:
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self.process.poll() is not None
+
+    def of_its_own(self) -> list[psutil.Process]:
+        """Its processes: the driver's JVM, the Python beside it, and in a cluster of processes the executors."""
+        top = psutil.Process(self.process.pid)
+        return [top, *top.children(recursive=True)]
 
     def ended(self, seconds: float = NIGHT_SECONDS) -> int:
         """Its exit code, when it is over."""

@@ -8,10 +8,23 @@ import random
 import pytest
 
 from tests.cluster import processes
-from tests.cluster.shop_night import DAY, Night, commands, in_the_middle
+from tests.cluster.shop_night import DAY, NIGHT_SECONDS, Night, commands, in_the_middle
 from tests.cluster.standalone import Standalone
 
 STAGES = ("clean_events", "build_features", "train_recommender", "recommend_items", "score_churn")
+
+
+def said_with_another_secret(night: Night, name: str) -> str:
+    """What a driver says that does not know the cluster's secret, until it is killed."""
+    path = night.home / "secrets/spark"
+    known = path.read_text()
+    path.write_text("0" * len(known))
+    job = night.start(name)
+    processes.awaited(lambda: job.is_over() or "Failed to connect to master" in job.said(), NIGHT_SECONDS)
+    processes.kill(job.of_its_own())
+    night.finish(job)
+    path.write_text(known)
+    return job.said()
 
 
 @pytest.mark.long
@@ -24,6 +37,8 @@ def test_a_night_that_loses_a_worker_publishes_what_a_night_in_one_process_publi
     plain_night.until("validate_outputs")
     delay = chance.uniform(0, plain_night.seconds[struck][0] / 4)
     for name in commands(""):
+        if name == "clean_events":
+            assert "Failed to connect to master" in said_with_another_secret(night, name)
         if name != struck:
             night.do(name)
             continue

@@ -40,6 +40,9 @@ def snapshots(night: Night, stage: str) -> dict[str, int]:
 
 def assert_as_if_nothing_happened(night: Night, stage: str, before: dict[str, int], models: set[str]) -> None:
     """The stage has written its tables anew since `before`, with the rows and models of its first, undisturbed run."""
+    print(f"{stage}: {night.seconds[stage]} s, the first undisturbed")  # noqa: T201
+    done = [s for s in night.ledger().stages(night.run) if (s.name, s.status) == (stage, "done")]
+    assert done[-1].detail.get("candidates") == done[0].detail.get("candidates"), "models and what they are worth"
     versions = night.versions()
     assert [name for name in MADE[stage] if versions[name].snapshot_id == before[name]] == []
     assert {name: versions[name].fingerprint for name in MADE[stage]} == {n: night.plain[n] for n in MADE[stage]}
