@@ -11,7 +11,7 @@ from rekindle import old_runs, publication, settings
 from tests.faults.fault_shop import TABLES, Chronicle, NightShop
 from tests.faults.readers import KINDS, log, reading
 
-READS = int(os.environ.get("FAULT_READS") or 80_000)  # the other tests' readers add theirs
+READS = int(os.environ.get("FAULT_READS") or 50_000)  # the other tests' readers add theirs
 
 
 def publish_until(chronicle: Chronicle, environment: settings.Environment, reads: int) -> int:

@@ -24,6 +24,7 @@ STOPS = (
 @pytest.fixture
 def chronicle(shop: NightShop) -> Chronicle:
     """A shop with one published run, and what is done with it."""
+    shop.users = 20
     made = Chronicle(shop)
     made.publish(shop.open())
     return made
@@ -55,7 +56,6 @@ def fence_off(chronicle: Chronicle, lake: Lake, environment: settings.Environmen
 def test_a_stopped_publisher_that_goes_on_after_a_new_attempt_published_changes_nothing(
     chronicle: Chronicle, lake: Lake, environment: settings.Environment, stop: str
 ) -> None:
-    chronicle.shop.users = 20
     with reading(environment, chronicle.shop.source) as readers:
         for _ in range(ZOMBIES):
             told = fence_off(chronicle, lake, environment, stop)
