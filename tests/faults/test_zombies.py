@@ -56,7 +56,7 @@ def fence_off(chronicle: Chronicle, lake: Lake, environment: settings.Environmen
 def test_a_stopped_publisher_that_goes_on_after_a_new_attempt_published_changes_nothing(
     chronicle: Chronicle, lake: Lake, environment: settings.Environment, stop: str
 ) -> None:
-    with reading(environment, chronicle.shop.source) as readers:
+    with reading(environment, chronicle.shop.source, pause=0.01) as readers:
         for _ in range(ZOMBIES):
             told = fence_off(chronicle, lake, environment, stop)
             assert told != "published", f"the zombie stopped at {stop}"
