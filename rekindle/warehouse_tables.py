@@ -125,6 +125,11 @@ SERVING = (
   run_id text NOT NULL REFERENCES ops.runs, table_name text NOT NULL, source text NOT NULL, attempt integer NOT NULL,
   row_count bigint NOT NULL, hash_sum numeric NOT NULL, hash_xor bigint NOT NULL,
   staged_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (run_id, table_name))""",
+    # Runs published before there were proofs have theirs in the manifest: without one nobody would remove their rows.
+    "INSERT INTO serve.stagings (run_id, table_name, source, attempt, row_count, hash_sum, hash_xor, staged_at)"
+    " SELECT run_id, m.key, source, attempt, (m.value->>'rows')::bigint, (m.value->>'hash_sum')::numeric,"
+    " (m.value->>'hash_xor')::bigint, published_at FROM serve.publications, jsonb_each(manifest) m WHERE is_kept"
+    " ON CONFLICT DO NOTHING",
     """CREATE TABLE IF NOT EXISTS serve.pointer_moves (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, from_run text, to_run text NOT NULL,
   cause text NOT NULL CHECK (cause IN ('published', 'rolled_back')), moved_at timestamptz NOT NULL DEFAULT now())""",

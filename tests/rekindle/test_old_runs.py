@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rekindle import publication
+from rekindle import publication, warehouse
 from rekindle.old_runs import remove_old_runs
 from tests.rekindle.warehouse_shop import DAY, TABLES, Shop
 
@@ -49,3 +49,18 @@ def test_a_run_staged_a_week_ago_and_never_published_is_removed_and_fenced(shop:
     assert kept == {fresh.run_id}
     assert shop.publish(left, manifest).status == "fenced", "whoever was still at it"
     assert shop.publish(shop.ledger.new_attempt(left.run_id)).status == "published", "a new attempt stages again"
+
+
+def test_rows_from_before_there_were_proofs_are_removed_too(shop: Shop) -> None:
+    runs = [shop.run(DAY + timedelta(days=n)) for n in range(2)]
+    for run in runs:
+        shop.publish(run)
+    with shop.connect("owner") as conn:
+        told = conn.execute("DELETE FROM serve.stagings WHERE source = %s RETURNING *", [shop.source]).fetchall()
+    warehouse.migrate(shop.environment, TABLES)
+    with shop.connect() as conn:
+        remade = conn.execute("SELECT * FROM serve.stagings WHERE source = %s", [shop.source]).fetchall()
+        assert sorted(row[:7] for row in remade) == sorted(row[:7] for row in told)
+        assert remove_old_runs(conn, shop.source, TABLES, 1, timedelta(0)) == [runs[0].run_id]
+        held = conn.execute("SELECT DISTINCT run_id FROM serve.lists WHERE source = %s", [shop.source]).fetchall()
+    assert held == [(runs[1].run_id,)]
