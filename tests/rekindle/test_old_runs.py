@@ -58,9 +58,9 @@ def test_rows_from_before_there_were_proofs_are_removed_too(shop: Shop) -> None:
     with shop.connect("owner") as conn:
         told = conn.execute("DELETE FROM serve.stagings WHERE source = %s RETURNING *", [shop.source]).fetchall()
     warehouse.migrate(shop.environment, TABLES)
+    remade = shop.read(f"SELECT * FROM serve.stagings WHERE source = '{shop.source}'", "writer")
+    assert sorted(row[:7] for row in remade) == sorted(row[:7] for row in told)
     with shop.connect() as conn:
-        remade = conn.execute("SELECT * FROM serve.stagings WHERE source = %s", [shop.source]).fetchall()
-        assert sorted(row[:7] for row in remade) == sorted(row[:7] for row in told)
         assert remove_old_runs(conn, shop.source, TABLES, 1, timedelta(0)) == [runs[0].run_id]
-        held = conn.execute("SELECT DISTINCT run_id FROM serve.lists WHERE source = %s", [shop.source]).fetchall()
+    held = shop.read(f"SELECT DISTINCT run_id FROM serve.lists WHERE source = '{shop.source}'", "writer")
     assert held == [(runs[1].run_id,)]
