@@ -103,7 +103,7 @@ test-long: ## the slow proofs
 	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long
 
 .PHONY: test-cluster
-test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (20 minutes)
+test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (25 minutes)
 	@bin/setup dev
 	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long -rP tests/cluster
 
