@@ -126,7 +126,7 @@ test-faults: ## the publish protocol under faults, 15 minutes: N= random kill po
 	@FAULT_KILLS="$${N:-200}" FAULT_SEED="$$SEED" FAULT_CASE="$$CASE" $(JOBS)/python -m pytest $(if $(CASE),,-m faults) "$${ONLY:-tests/faults}"
 
 .PHONY: test-cluster
-test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (20 minutes)
+test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (25 minutes)
 	@bin/setup dev
 	@env -u PYTHONDONTWRITEBYTECODE PYTHONHASHSEED=0 $(JOBS)/python -m pytest -m long -rP tests/cluster
 
