@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rekindle import settings
 from rekindle.contract import Table
-from rekindle.spark_conf import CATALOG
+from rekindle.spark_conf import CATALOG, secret
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
@@ -55,7 +55,7 @@ def _catalog(environment: settings.Environment) -> SqlCatalog:
             f" expected it to start with {' or '.join(JDBC_DRIVERS)}; add them by ALTER TABLE in a Spark session"
         )
     if environment.lake.user and environment.lake.password_file:
-        password = environment.lake.password_file.read_text(encoding="utf-8").strip()
+        password = secret(environment.lake.password_file)
         who = f"{quote(environment.lake.user, safe='')}:{quote(password, safe='')}"
         address = address.replace("//", f"//{who}@", 1)
     return SqlCatalog(CATALOG, uri=address, warehouse=environment.lake.warehouse, init_catalog_tables="false")

@@ -61,6 +61,7 @@ RUN = (
     " status, message, plan, published_at"
 )
 FILE = "name, landing_date, sha256, size_bytes, mtime_ns, lines, header_lines, status, reason, kind, columns"
+ENDED_SILENTLY = "it ended without a word, or still runs somewhere: the stage was started again"
 
 
 class Ledger(ModelLedger):
@@ -369,7 +370,8 @@ class Ledger(ModelLedger):
     def stage(self, run_id: str, name: str) -> Iterator[dict[str, Any]]:
         """Record that the stage runs, then that it is done or failed; the body may fill the dict it is given.
 
-        The clock is PostgreSQL's. An exception of the body is recorded by its text (`error`) and goes on.
+        The clock is PostgreSQL's. An exception of the body is recorded by its text (`error`) and goes on. Whoever ran
+        the same stage before and ended without a word, as a killed process does, has failed.
         """
         number = self._stage_started(run_id, name)
         detail: dict[str, Any] = {}
@@ -383,9 +385,12 @@ class Ledger(ModelLedger):
 
     def _stage_started(self, run_id: str, name: str) -> int:
         rows = self._rows(
-            "INSERT INTO ops.stages (run_id, name, attempt, status)"
+            "WITH gone AS (UPDATE ops.stages SET status = 'failed', ended_at = now(),"
+            " detail = detail || jsonb_build_object('error', %s::text)"
+            " WHERE run_id = %s AND name = %s AND status = 'running')"
+            " INSERT INTO ops.stages (run_id, name, attempt, status)"
             " SELECT run_id, %s, attempt, 'running' FROM ops.runs WHERE run_id = %s RETURNING number",
-            *(name, run_id),
+            *(ENDED_SILENTLY, run_id, name, name, run_id),
         )
         if not rows:
             raise LedgerError(f"run {run_id} is not in the ledger, so stage {name} cannot be recorded")

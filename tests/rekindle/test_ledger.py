@@ -212,6 +212,22 @@ def test_a_stage_is_recorded_whether_it_ends_well_or_badly(shop: Shop) -> None:
     assert second.detail == {"rows": 1, "error": "ValueError: no such column"}
 
 
+def test_a_stage_that_was_killed_has_failed_once_it_is_started_again(shop: Shop) -> None:
+    run = shop.run()
+    killed = shop.ledger._stage_started(run.run_id, "clean_events")  # whoever is killed says no more
+    shop.ledger._stage_started(run.run_id, "validate_events")
+    with shop.ledger.stage(run.run_id, "clean_events"):
+        pass
+    told = [(s.name, s.status, "error" in s.detail) for s in shop.ledger.stages(run.run_id)]
+    assert told == [
+        ("clean_events", "failed", True),
+        ("validate_events", "running", False),
+        ("clean_events", "done", False),
+    ]
+    shop.ledger._stage_ended(killed, "done", {"rows": 3})
+    assert shop.ledger.stages(run.run_id)[0].status == "done", "it had only been stopped"
+
+
 # ---------------------------------------------------------------------- models
 
 
