@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 TOKEN = "only-in-tests"  # noqa: S105 (it opens nothing but these faults)
 NAMES = (
+    *("inbox.after_assign", "inbox.before_record"),
     *("preflight.before_record", "preflight.before_open_run"),
     *("clean.before_keys", "clean.before_store", "clean.before_fates"),
     *("lake.before_write", "lake.after_write", "lake.before_main"),

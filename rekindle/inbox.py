@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from rekindle.failpoints import failpoint
 from rekindle.inbox_tables import OPTIONAL
 from rekindle.landing_copies import take
 from rekindle.ledger_access import Access, repeatable
@@ -150,9 +151,11 @@ def files_until(ledger: Ledger, settings: Settings, day: date) -> list[LandedFil
     inbox, source = Inbox(ledger.connect), settings.source
     end = datetime.combine(settings.as_of(day), time(), tzinfo=source.zone).astimezone(UTC)
     inbox.assign(source.name, day, end, settings.business.inbox.wait_days)
+    failpoint("inbox.after_assign")
     batches = inbox.batches(source.name, day)
     known = {f.name: f for f in ledger.files(source.name) if f.kind == INBOX_KIND and f.status == "accepted"}
     bronze = settings.environment.lake.bronze
     fresh = [file_of(batch, inbox.lines(batch), bronze) for batch in batches if batch.file_name not in known]
+    failpoint("inbox.before_record")
     ledger.add_files(source.name, fresh)
     return [*(known[batch.file_name] for batch in batches if batch.file_name in known), *fresh]

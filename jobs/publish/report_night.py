@@ -1,6 +1,7 @@
 """Say what came out of the night: a summary for the terminal and one HTML page.
 
-Reads   ops, the registry, recommendations, at_risk_users, churn_changes, churn_health (as staged in the warehouse)
+Reads   ops, the registry, recommendations, at_risk_users, churn_changes, churn_health, outcomes, suppressed_users (as
+        staged in the warehouse)
 Writes  reports/<source>/<date>-<run>/summary.txt, night.html
 
 People are shown by the first digits of their pseudonyms: a report lies in more places than the CRM's tables.
@@ -59,6 +60,8 @@ class ChurnNight:
         value: from what value at stake was learnt, and what could not be; empty where nothing is told.
         holdout: of all who are watched and of those at risk, how many are held out, how many not, the share that is
             expected to leave, and the least true difference in it that would be seen (null without either group).
+        written_back: what became of what the CRM wrote back, outcomes by fate and rule; empty if it wrote nothing.
+        suppressed: whom nobody may contact, by reason, in a sentence; empty if nobody.
     """
 
     bands: list[dict[str, Any]]
@@ -71,6 +74,8 @@ class ChurnNight:
     pictures: list[tuple[str, str]]
     value: str = ""
     holdout: tuple[dict[str, Any], ...] = ()
+    written_back: str = ""
+    suppressed: str = ""
 
     @property
     def tenths(self) -> list[tuple[float, float]]:
@@ -78,6 +83,11 @@ class ChurnNight:
         found = {one["name"]: one["value"] for one in self.watched if one["kind"] == "value"}
         said = sorted(name for name in found if name.startswith("tenth_") and name.endswith("_said"))
         return [(found[name], found[name.replace("_said", "_came")]) for name in said]
+
+    @property
+    def dialogue(self) -> list[tuple[str, str]]:
+        """What the CRM told and what it must not do, with the words for each."""
+        return [("The CRM wrote back of late", self.written_back), ("Not to be contacted", self.suppressed)]
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
@@ -207,7 +217,21 @@ def churn_night(context: Context) -> ChurnNight | None:
         ],
         value=value_words(scored[-1].get("value", {}) if scored else {}),
         holdout=tuple(held_out(context)),
+        written_back=counted(
+            context,
+            "SELECT concat_ws(': ', fate, rule), count(*) FROM serve.outcomes WHERE run_id = %(run)s GROUP BY 1"
+            " ORDER BY 2 DESC, 1",
+        ),
+        suppressed=counted(
+            context,
+            "SELECT reason, count(*) FROM serve.suppressed_users WHERE run_id = %(run)s GROUP BY 1 ORDER BY 2 DESC, 1",
+        ),
     )
+
+
+def counted(context: Context, statement: str) -> str:
+    """A query's names and counts in words; empty where it has no rows."""
+    return ", ".join(f"{n:,} {name}" for name, n in (row.values() for row in asked(context, statement)))
 
 
 def held_out(context: Context) -> list[dict[str, Any]]:
@@ -389,6 +413,7 @@ def churn_summary(churn: ChurnNight) -> Group:
         for one in churn.alarms
     ]
     lines += [f"[bold]Holdout[/], {holdout_words(group)}" for group in churn.holdout]
+    lines += [f"[bold]{what}[/]: {told}" for what, told in churn.dialogue if told]
     return Group(bands, *([churn.value, ""] if churn.value else []), *lines, "")
 
 

@@ -89,6 +89,8 @@ def night() -> Night:
             groups=[JUDGED | {"group": "one_time_buyers", "rows": 611}],
             threshold={"probability": 0.27},
             pictures=[("ROC curves", "aGVsbG8=")],
+            written_back="12 event, 1 quarantined: unknown_user",
+            suppressed="31 contacted, 2 consent",
             holdout=(
                 {"name": "all who are watched", "held_out": 157, "others": 2996, "rate": 0.41, "seen": 0.1131},
                 {"name": "at risk", "held_out": 0, "others": 80, "rate": 0.7, "seen": None},
@@ -136,6 +138,8 @@ def test_who_may_leave_is_told_with_what_changed_and_what_not_to_believe(night: 
     assert "21 moved by behaviour, 9 left by labels" in told
     for shown in (told, " ".join(page(night).split())):
         assert "Purchases to come by NBD of 3,031 buyers; BG/NBD has no finite optimum" in shown
+        assert "12 event, 1 quarantined: unknown_user" in shown
+        assert "31 contacted, 2 consent" in shown
         assert "all who are watched: 157 of 3,153 are held out; 41% are expected to leave, and a true" in shown
         assert "difference of 11.3 points between the groups would be seen" in shown
         assert "at risk: 0 of 80 are held out; nothing can be seen without both groups" in shown
