@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.publish import publish_night
 from rekindle import embedded, settings, warehouse
 from tests.faults import tally
 from tests.faults.fault_shop import TABLES, NightShop
@@ -17,6 +18,12 @@ from tests.faults.kills import Lake
 from tests.rekindle.conftest import _home, local_environment
 
 SEED = os.environ.get("FAULT_SEED") or str(secrets.randbelow(10**9))
+
+
+@pytest.fixture(autouse=True)
+def small_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The publishing job serves the tables of `fault_shop` for as long as a test of faults runs."""
+    monkeypatch.setattr(publish_night, "SERVED", TABLES)
 
 
 @pytest.fixture(scope="session")

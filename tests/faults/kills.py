@@ -69,8 +69,10 @@ def night_settings(environment: settings.Environment) -> settings.Settings:
 
 
 def publish(loaded: settings.Settings, shop: NightShop, run_id: str, log: logging.Logger | None = None) -> str:
-    """One call of the job for the run, as the scheduler makes it; what the job says of its outcome."""
-    publish_night.SERVED = TABLES  # type: ignore[assignment]
+    """One call of the job for the run, as the scheduler makes it; what the job says of its outcome.
+
+    In the tests' own process `conftest.small_night` makes the job serve the tables of `fault_shop`.
+    """
     run = shop.ledger.run(run_id)
     context = cli.Context(
         loaded, run.business_date, shop.ledger, False, run, None, {}, log or logging.getLogger("publish_night")
@@ -84,6 +86,7 @@ def _child(loaded: settings.Settings, shop: NightShop, run_id: str, plan: str, m
     logging.getLogger("publish_night").addHandler(logging.NullHandler())
     os.environ.update(REKINDLE_FAULT_TOKEN=failpoints.TOKEN, REKINDLE_FAULT_PLAN=plan)
     failpoints._plan = failpoints._planned()
+    publish_night.SERVED = TABLES  # type: ignore[assignment]
     mouth.send("begun")
     try:
         told = publish(loaded, shop, run_id)
