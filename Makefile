@@ -152,6 +152,11 @@ bench: ## the benchmarks, side by side with their references, as ratios
 	@$(PY) bench/buyers.py
 	@$(PY) bench/publication.py
 
+.PHONY: bench-publication
+bench-publication: ## five million recommendations into the warehouse: COPY, psql and JDBC side by side, and readers meanwhile (10 minutes)
+	@bin/setup dev
+	@$(PY) bench/publication.py
+
 .PHONY: bench-als
 bench-als: ## implicit ALS and its lists beside Spark ML and implicit, to 11 million pairs and 500,000 users (15 minutes)
 	@bin/setup dev
