@@ -157,6 +157,8 @@ class Night:
         secret_file(home / "secrets/lake", made.lake_password)
         secret_file(home / "secrets/spark", spark_secret)
         secret_file(home / "secrets/identity_key", identity_key)
+        # Another holdout than the other night has: nothing that the lake holds hangs on it.
+        secret_file(home / "secrets/holdout_salt", secrets.token_hex(32))
         shutil.copytree(ROOT / "conf", home / "conf")
         small_shop(home / "conf")
         embedded.start(home)
