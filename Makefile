@@ -123,7 +123,7 @@ test-long: ## the slow proofs
 .PHONY: test-faults
 test-faults: ## the publish protocol under faults, 15 minutes: N= random kill points, SEED=; CASE= and ONLY= replay one
 	@bin/setup dev
-	@FAULT_KILLS="$${N:-200}" FAULT_SEED="$$SEED" FAULT_CASE="$$CASE" $(JOBS)/python -m pytest $(if $(CASE),,-m faults) "$${ONLY:-tests/faults}"
+	@FAULT_KILLS="$${N:-200}" FAULT_SEED="$$SEED" FAULT_CASE="$$CASE" $(JOBS)/python -m pytest $(if $(CASE),,-m "not long") "$${ONLY:-tests/faults}"
 
 .PHONY: test-cluster
 test-cluster: ## a night on a real standalone Spark cluster; drivers, executors and a worker killed in the middle (25 minutes)
