@@ -59,4 +59,5 @@ def test_a_night_that_loses_a_worker_publishes_what_a_night_in_one_process_publi
     assert night.fingerprints() == plain_night.plain
     assert night.models() == plain_night.models()
     rows = night.query("SELECT t::text FROM crm.at_risk_users t ORDER BY 1")
-    assert len(rows) == night.plain["at_risk_users"].rows > 0
+    watched = plain_night.plain["at_risk_users"].rows
+    assert 0.85 * watched < len(rows) < watched, "all but the one in twenty who are held out"
