@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from rekindle import publication, warehouse
 from rekindle.fingerprint import Fingerprint
 from rekindle.ledger import Run
 from rekindle.publication import PublicationError
-from tests.rekindle.warehouse_shop import DAY, LISTS, TABLES, WEEKS, Shop, through
+from tests.rekindle.warehouse_shop import DAY, LISTS, TABLES, WEEKS, Shop, batch, through
 
 
 def served(shop: Shop) -> set[tuple[Any, ...]]:
@@ -188,6 +189,18 @@ def test_rows_changed_behind_a_served_runs_back_are_found(shop: Shop) -> None:
     with shop.connect() as conn:
         [fault] = publication.verify_served(conn, shop.source, TABLES)
     assert fault.startswith(f"serve.lists, run {run.run_id}: published ")
+
+
+def test_a_served_run_is_still_what_was_published_after_its_contract_has_grown(shop: Shop) -> None:
+    run = shop.run()
+    small = replace(LISTS, columns=tuple(c for c in LISTS.columns if c.name != "score"))
+    with shop.connect() as conn:
+        manifest = {
+            table.name: publication.stage(conn, run, table, [batch(table, rows)])
+            for table, rows in ((small, shop.rows(run)[LISTS]), (WEEKS, shop.rows(run)[WEEKS]))
+        }
+        publication.publish(conn, run, manifest, (small, WEEKS), through(DAY))
+        assert publication.verify_served(conn, shop.source, TABLES) == [], "score came later, and is null there"
 
 
 def test_a_doubled_key_never_gets_into_the_warehouse(shop: Shop) -> None:
