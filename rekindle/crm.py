@@ -16,7 +16,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table as Grid
 
-from rekindle import warehouse
+from rekindle import cli, warehouse
 from rekindle.embedded import EmbeddedError
 from rekindle.settings import Environment, SettingsError, load_environment
 
@@ -92,11 +92,11 @@ def main(argv: Sequence[str]) -> int:
             return 0
         names, rows, more = query(environment, given.sql)
     except (SettingsError, warehouse.WarehouseError, EmbeddedError) as error:
-        return _fail(str(error), 2)
+        return cli.fail(cli.USAGE, str(error))
     except psycopg.OperationalError as error:
-        return _fail(str(error), 2 if error.sqlstate else 75)
+        return cli.fail(cli.USAGE if error.sqlstate else cli.TEMPORARY, str(error))
     except psycopg.Error as error:
-        return _fail(str(error), 2)
+        return cli.fail(cli.USAGE, str(error))
     if not names:
         return 0
     console.print(grid(names, rows))
@@ -104,11 +104,6 @@ def main(argv: Sequence[str]) -> int:
         f"{len(rows)} row{'' if len(rows) == 1 else 's'}" + (", and more: add LIMIT or use --uri" if more else "")
     )
     return 0
-
-
-def _fail(text: str, code: int) -> int:
-    sys.stderr.write(f"error: {' '.join(text.split())}\n")
-    return code
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ def rights(database: str, tables: Sequence[str]) -> list[str]:
         f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
         f"GRANT CONNECT, TEMPORARY ON DATABASE {database} TO writer",
-        f"GRANT CONNECT ON DATABASE {database} TO analyst, crm_reader, crm_writer",
+        f"GRANT CONNECT ON DATABASE {database} TO analyst, crm_reader",
         "GRANT USAGE ON SCHEMA ops, serve, vault, crm TO writer",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ops.files, ops.runs, ops.run_files, ops.run_tables, ops.file_fates,"
         " ops.checks, ops.stages, ops.models, ops.champions, ops.run_champions TO writer",

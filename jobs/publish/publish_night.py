@@ -9,7 +9,7 @@ Reads the lake's snapshots straight from their metadata files, without Spark.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from functools import partial
@@ -61,12 +61,13 @@ def batches(version: TableVersion, table: Table) -> pa.RecordBatchReader:
     return snapshot.scan(snapshot_id=version.snapshot_id, selected_fields=columns).to_arrow_batch_reader()
 
 
-def stage_all(context: Context, night: Run, connect: Callable[[], warehouse.Connection]) -> None:
+def stage_all(
+    context: Context, night: Run, versions: Mapping[Table, TableVersion], connect: Callable[[], warehouse.Connection]
+) -> None:
     """Copy every table's snapshot into the warehouse, a transaction each; nobody reads it before it is published.
 
     What an earlier attempt has staged and proved is not staged again.
     """
-    versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
     with connect() as conn:
         publication.take_over(conn, night.run_id, publication.session_name(night))
         failpoint("publish.after_take_over")
@@ -94,10 +95,10 @@ def run(context: Context) -> None:
     night = context.ledger.new_attempt(context.run_id)
     failpoint("publish.before_stage")
     connect = partial(warehouse.connect, settings, "writer", publication.session_name(night))
+    versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
     try:
         if night.published_at is None:
-            stage_all(context, night, connect)
-        versions = accepted_versions(context.ledger.tables(night.run_id), night.run_id)
+            stage_all(context, night, versions, connect)
         manifest = {table.name: version.fingerprint for table, version in versions.items()}
         through = data_through(night.business_date, settings.source.zone)
         share = settings.business.holdout_share

@@ -253,11 +253,11 @@ def held_out(context: Context) -> list[dict[str, Any]]:
 
 def holdout_words(group: dict[str, Any]) -> str:
     """A group's holdout in a sentence."""
-    counted = f"{group['name']}: {group['held_out']:,} of {group['held_out'] + group['others']:,} are held out"
+    told = f"{group['name']}: {group['held_out']:,} of {group['held_out'] + group['others']:,} are held out"
     if group["seen"] is None:
-        return f"{counted}; nothing can be seen without both groups"
+        return f"{told}; nothing can be seen without both groups"
     return (
-        f"{counted}; {group['rate']:.0%} are expected to leave, and a true difference of"
+        f"{told}; {group['rate']:.0%} are expected to leave, and a true difference of"
         f" {100 * group['seen']:.1f} points between the groups would be seen"
     )
 

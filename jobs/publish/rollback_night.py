@@ -24,7 +24,8 @@ def roll_back(loaded: settings.Settings, run_id: str, why: str, who: str) -> str
         UsageError: no such kept run; the message lists those there are.
     """
     source = loaded.source.name
-    served = Ledger(lambda: warehouse.connect(loaded.environment, "writer")).served(source)
+    ledger = Ledger(lambda: warehouse.connect(loaded.environment, "writer"))
+    served = ledger.served(source)
     if served is not None and served.run_id == run_id:
         return f"{source}: run {run_id} of {served.business_date} is served already; nothing was changed"
     try:
@@ -32,7 +33,7 @@ def roll_back(loaded: settings.Settings, run_id: str, why: str, who: str) -> str
             before = publication.roll_back(conn, source, run_id, who, why)
     except publication.PublicationError as error:
         raise UsageError(f"RUN={run_id!r}: {error}") from error
-    now = Ledger(lambda: warehouse.connect(loaded.environment, "writer")).served(source)
+    now = ledger.served(source)
     told = f" of {now.business_date}" if now is not None else ""
     return (
         f"{source}: run {run_id}{told} is served instead of {before}; the next night that is not older takes over."
