@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rekindle import conf_faults
 from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
+from rekindle.alert_conf import Alerts
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
@@ -256,7 +257,7 @@ class Identity(Strict):
 
 
 class Environment(Strict):
-    """Where things run. `{home}` in a value is the state folder."""
+    """Where things run, and who hears of what fails there. `{home}` in a value is the state folder."""
 
     name: str
     spark: Spark
@@ -264,6 +265,7 @@ class Environment(Strict):
     warehouse: Warehouse
     mlflow: MLflow
     identity: Identity
+    alerts: Alerts = Alerts()
 
 
 class Settings(BaseModel):

@@ -23,7 +23,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 
-from rekindle import registry, warehouse
+from rekindle import night_headline, registry, warehouse
 from rekindle.cli import Context, main
 from rekindle.failpoints import failpoint
 from rekindle.ledger import MODEL_KINDS, CheckRecord, StageRecord
@@ -445,6 +445,12 @@ def run(context: Context) -> None:
     (folder / "summary.txt").write_text(summary(night), encoding="utf-8")
     (folder / "night.html").write_text(page(night), encoding="utf-8")
     context.log.info("report=%s", folder / "night.html")
+    [users] = asked(
+        context,
+        "SELECT count(*) AS users, count(*) FILTER (WHERE is_at_risk) AS at_risk FROM serve.at_risk_users"
+        " WHERE run_id = %(run)s",
+    )
+    night_headline.say(night_headline.headline(context, folder / "night.html", **users))
 
 
 if __name__ == "__main__":
