@@ -17,9 +17,12 @@ from typing import Any
 WORD = re.compile(r"\w+")
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]+")
 # What stands in every text and tells nothing of any; a rare one costs nothing, idf weighs a frequent one down.
-STOP_WORDS = frozenset(
-    ["a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "from", "has", "have", "i", "in", "is", "it", "its", "my", "not", "of", "on", "or", "so", "that", "the", "this", "to", "was", "were", "will", "with", "you", "your", "的", "了", "和", "是", "在", "我", "有", "就", "不", "也", "都", "很", "到", "说", "要", "去", "你", "会", "着", "没有", "看", "好", "这", "那", "与", "及", "或", "等", "被", "把", "为", "对", "而", "之", "der", "die", "das", "und", "mit", "von", "für", "ein", "eine", "im", "ist", "zu", "den"]
-)
+_STOP = """
+a an and are as at be but by for from has have i in is it its my not of on or so that the this to was were will with you
+your 的 了 和 是 在 我 有 就 不 也 都 很 到 说 要 去 你 会 着 没有 看 好 这 那 与 及 或 等 被 把 为 对 而 之
+der die das und mit von für ein eine im ist zu den
+"""
+STOP_WORDS = frozenset(_STOP.split())
 
 
 def words(text: str) -> list[str]:
