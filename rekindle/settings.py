@@ -127,8 +127,8 @@ class LifeCycle(Strict):
 
 
 class Vectors(Strict):
-    """Users as directions: word2vec of items (rekindle/methods/item2vec.py), `dimension` numbers each, of at most about
-    `actions` actions of users drawn by hash, each with all of theirs of the last `days`.
+    """Users as directions: word2vec of items (rekindle/methods/item2vec.py), `dimension` numbers each, of at most
+    `actions` actions of the last `days`, of users in the order of their keys' hashes.
     """
 
     dimension: Annotated[int, Field(ge=2, le=256)] = 32

@@ -34,7 +34,7 @@ def rfm_class(recency: int, frequency: int, monetary: int) -> str:
 
 def class_table() -> Mapping[tuple[int, int, int], str]:
     """Every one of the 125 combinations of scores with its class."""
-    return {scores: rfm_class(*scores) for scores in product(SCORES, repeat=3)}
+    return {(r, f, m): rfm_class(r, f, m) for r, f, m in product(SCORES, repeat=3)}
 
 
 def class_of(recency: Column, frequency: Column, monetary: Column) -> Column:
