@@ -92,6 +92,66 @@ class Recommend(Strict):
     shown_nights: Annotated[int, Field(ge=0)] = 7
 
 
+class Silence(Strict):
+    """From which silence on: `intervals` times the user's own median interval between active days, but no less than
+    `least_days` and no more than `most_days`; the latter for users with one active day.
+    """
+
+    intervals: Annotated[float, Field(gt=0)]
+    least_days: Days
+    most_days: Days
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Silence:
+        if self.least_days > self.most_days:
+            raise ValueError(f"least_days {self.least_days} is above most_days {self.most_days}")
+        return self
+
+
+class LifeCycle(Strict):
+    """Stages of a user: the first that fits of lapsed and slipping (silent for so long), returned (within
+    `returned_days` of coming back from a silence of `lapsed`), new (first seen within `new_days`); else active.
+    """
+
+    new_days: Days = 30
+    returned_days: Days = 30
+    slipping: Silence = Silence(intervals=2, least_days=14, most_days=45)
+    lapsed: Silence = Silence(intervals=4, least_days=30, most_days=90)
+
+    @model_validator(mode="after")
+    def _lapsed_is_longer(self) -> LifeCycle:
+        short, long = self.slipping, self.lapsed
+        for name in ("intervals", "least_days", "most_days"):
+            if getattr(long, name) <= getattr(short, name):
+                raise ValueError(f"lapsed.{name} {getattr(long, name)} is not above slipping's {getattr(short, name)}")
+        return self
+
+
+class Vectors(Strict):
+    """Users as directions: word2vec of items (rekindle/methods/item2vec.py), `dimension` numbers each, of at most
+    `actions` actions of the last `days`, of users in the order of their keys' hashes.
+    """
+
+    dimension: Annotated[int, Field(ge=2, le=256)] = 32
+    days: Days = 365
+    actions: Annotated[int, Field(ge=1_000, le=5_000_000)] = 100_000
+    epochs: Annotated[int, Field(ge=1)] = 5
+    contexts: Annotated[int, Field(ge=1)] = 2
+    negatives: Annotated[int, Field(ge=1)] = 5
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+
+
+class Profiles(Strict):
+    """Who a user is. A word is a keyword only if at least `keyword_users` users have it: fewer tell who, not what.
+    A purchase is at a discount from `discount_from` (a share) below the item's usual price.
+    """
+
+    keyword_users: Annotated[int, Field(ge=1)] = 5
+    discount_from: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    life_cycle: LifeCycle = LifeCycle()
+    vectors: Vectors = Vectors()
+
+
 class Action(Strict):
     """What the shop can do for a user: for users of these bands from this value at stake on."""
 
@@ -142,6 +202,7 @@ class Source(Ingest):
     churn: Churn
     win_back: WinBack = WinBack()
     recommend: Recommend
+    profiles: Profiles = Profiles()
 
     @property
     def zone(self) -> ZoneInfo:

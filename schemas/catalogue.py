@@ -22,10 +22,11 @@ from schemas.retention_metrics import RETENTION_METRICS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_vectors import USER_VECTORS
 from schemas.users import USERS
 
 SERVED = (
-    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, RETENTION_METRICS),
+    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, USER_VECTORS, RETENTION_METRICS),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
     *(SUPPRESSED_USERS, OUTCOMES),
 )

@@ -1,7 +1,8 @@
 """Describe users and items as of the night, and users as of past cut-offs when training is due.
 
-Reads   events, duplicates, quarantine, bronze (what the CRM wrote back)
-Writes  user_features, item_features, excluded_users, user_profiles, retention_metrics, suppressed_users, outcomes
+Reads   events, items, duplicates, quarantine, bronze (what the CRM wrote back)
+Writes  user_features, item_features, excluded_users, user_profiles, user_vectors, retention_metrics, suppressed_users,
+        outcomes
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ from pyspark.sql import functions as F
 
 from rekindle import night
 from rekindle.cli import Context, main
-from rekindle.methods import cutoffs
+from rekindle.methods import cutoffs, user_directions
 from rekindle.methods.activity import activity
+from rekindle.methods.item2vec import Item2Vec
+from rekindle.methods.life_cycle import Rule, Silence
 from rekindle.methods.not_customers import not_customers
+from rekindle.methods.preferences import catalogue, described, faded_parts, keywords, shares
+from rekindle.methods.prices import bought_prices
+from rekindle.methods.rfm import rfm
+from rekindle.methods.rhythm import rhythm, usual_channel
 from rekindle.methods.suppression import suppressed
-from rekindle.methods.user_features import MONEY, distinct, is_type, order_key, user_features
+from rekindle.methods.user_features import distinct, is_type, order_key, user_features
 from rekindle.outcome_fates import outcome_fates
 from rekindle.settings import Source
 from rekindle.sources import INBOX_KIND
@@ -27,12 +34,14 @@ from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
+from schemas.items import ITEMS
 from schemas.outcomes import OUTCOMES
 from schemas.quarantine import QUARANTINE
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_vectors import USER_VECTORS
 
 
 def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[str]) -> DataFrame:
@@ -66,78 +75,75 @@ def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[s
     )
 
 
-def top_categories(events: DataFrame, as_of: date, weights: dict[str, float]) -> DataFrame:
-    """For each user with any categorised action: up to three categories and their shares, largest first."""
-    weight = F.coalesce(*[F.when(is_type(k), F.lit(v).cast(MONEY)) for k, v in weights.items()])
-    per_user = Window.partitionBy("user_key")
-    ranked = per_user.orderBy(F.desc("weight"), "category")
-    return (
-        events.where((F.col("event_date") < F.lit(as_of)) & F.col("category").isNotNull() & weight.isNotNull())
-        .groupBy("user_key", "category")
-        .agg(F.sum(weight).alias("weight"))
-        .withColumns(
-            {
-                # Doubles of exact sums: decimal quotients keep six digits, and three rounded up exceed 1.
-                "share": F.col("weight").cast("double") / F.sum("weight").over(per_user).cast("double"),
-                "place": F.row_number().over(ranked),
-            }
-        )
-        .where("place <= 3")
-        .groupBy("user_key")
-        .agg(F.array_sort(F.collect_list(F.struct("place", "category", "share"))).alias("top"))
-        .select(
-            "user_key",
-            F.col("top.category").alias("top_categories"),
-            F.col("top.share").alias("top_category_shares"),
-        )
-    )
-
-
-def quintile(value: str, thresholds: Column) -> Column:
-    """1 to 5: one more for each of the four quintile limits that the value lies above; null for a null value."""
-    above = F.size(F.filter(thresholds, lambda limit: F.col(value) > limit))
-    return F.when(F.col(value).isNotNull(), 1 + above).cast("int")
-
-
 def user_profiles(
-    features: DataFrame, events: DataFrame, excluded: DataFrame, as_of: date, business_date: date, source: Source
+    features: DataFrame,
+    events: DataFrame,
+    excluded: DataFrame,
+    as_of: date,
+    business_date: date,
+    source: Source,
+    logged: DataFrame,
+    told: DataFrame | None = None,
 ) -> DataFrame:
-    """Tonight's profiles from tonight's features; quintile limits are exact percentiles over the buyers."""
+    """Tonight's profiles, of tonight's features, events and item features (`logged`), and of what the shop told of its
+    items, if it does."""
+    recommend, conf = source.recommend, source.profiles
+    weights, half_life = recommend.event_weights, recommend.half_life_days
+    done = activity(events).where(F.col("event_date") < F.lit(as_of))
+    items = catalogue(logged, told, as_of).persist()
+    known = described(done, items)
+    faded, plain = faded_parts(as_of, weights, half_life), faded_parts(as_of, weights, None)
     rules = excluded.groupBy("user_key").agg(
         F.array_join(F.array_sort(F.collect_set("rule")), ",").alias("excluded_as")
     )
-    fifths = F.array(*[F.lit(q) for q in (0.2, 0.4, 0.6, 0.8)])
-    # Recency scores count the other way round: the fewer days, the higher.
-    buyers = features.where("frequency > 0").select(
-        "user_key", (-F.col("recency_days")).alias("freshness"), "frequency", "monetary"
+    dates = done.groupBy("user_key").agg(
+        F.min("event_date").alias("first_seen_date"),
+        F.max("event_date").alias("last_activity_date"),
+        F.max(F.when(is_type("purchase"), F.col("event_date"))).alias("last_purchase_date"),
+        F.count("stars").alias("stars_count"),
     )
-    limits = buyers.agg(
-        *[F.percentile(F.col(c), fifths).alias(f"{c}_limits") for c in ("freshness", "frequency", "monetary")]
-    )
-    scores = buyers.crossJoin(F.broadcast(limits)).select(
-        "user_key",
-        quintile("freshness", F.col("freshness_limits")).alias("recency_score"),
-        quintile("frequency", F.col("frequency_limits")).alias("frequency_score"),
-        quintile("monetary", F.col("monetary_limits")).alias("monetary_score"),
-    )
-    dates = (
-        activity(events)
-        .where(F.col("event_date") < F.lit(as_of))
-        .groupBy("user_key")
-        .agg(
-            F.min("event_date").alias("first_seen_date"),
-            F.max("event_date").alias("last_activity_date"),
-            F.max(F.when(is_type("purchase"), F.col("event_date"))).alias("last_purchase_date"),
-        )
+    parts = (
+        rfm(features),
+        dates,
+        rhythm(done, as_of, source.time_zone, life_cycle_rule(source)),
+        usual_channel(done),
+        shares(
+            known,
+            "category",
+            {
+                "top_categories": (plain, "top_category_shares"),
+                "current_categories": (faded, "current_category_shares"),
+            },
+        ),
+        shares(known, "brand", {"current_brands": (faded, "current_brand_shares")}),
+        keywords(known, as_of, weights, half_life, conf.keyword_users),
+        bought_prices(done, items, faded, conf.discount_from),
+        rules,
     )
     whole = {c: F.col(c).cast("int") for c in ("active_days_7d", "active_days_30d", "active_days_90d")}
-    return (
-        features.join(scores, "user_key", "left")
-        .join(dates, "user_key")
-        .join(top_categories(events, as_of, source.recommend.event_weights), "user_key", "left")
-        .join(rules, "user_key", "left")
-        .withColumns(whole | {"frequency": F.col("frequency").cast("bigint"), "business_date": F.lit(business_date)})
+    profiles = features
+    for part in parts:
+        profiles = profiles.join(part, "user_key", "left")
+    return profiles.withColumns(
+        whole | {"frequency": F.col("frequency").cast("bigint"), "business_date": F.lit(business_date)}
     )
+
+
+def life_cycle_rule(source: Source) -> Rule:
+    """The source's rule of the stages of a user."""
+    conf = source.profiles.life_cycle
+    limits = {name: Silence(**getattr(conf, name).model_dump()) for name in ("slipping", "lapsed")}
+    return Rule(new_days=conf.new_days, returned_days=conf.returned_days, **limits)
+
+
+def user_vectors(events: DataFrame, as_of: date, business_date: date, source: Source, seed: int) -> DataFrame:
+    """Tonight's direction of every user's taste; no row where the shop's days hold no two items."""
+    recommend, conf = source.recommend, source.profiles.vectors
+    method = Item2Vec(conf.dimension, conf.learning_rate, conf.epochs, conf.negatives, conf.contexts, seed)
+    done = activity(events).where(F.col("event_date") < F.lit(as_of))
+    learnt = user_directions.learn(done, as_of, recommend.event_weights, conf.days, conf.actions, method)
+    found = user_directions.user_vectors(done, as_of, recommend.event_weights, recommend.half_life_days, learnt)
+    return found.withColumn("business_date", F.lit(business_date))
 
 
 def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> DataFrame:
@@ -267,8 +273,11 @@ def run(context: Context) -> None:
     night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
     night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
     excluded = night.read(context, EXCLUDED_USERS)
-    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source)
+    logged, told = night.read(context, ITEM_FEATURES), night.read_if_any(context, ITEMS)
+    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source, logged, told)
     night.store(context, USER_PROFILES, profiles)
+    vectors = user_vectors(events, as_of, context.business_date, source, settings.business.seed)
+    night.store(context, USER_VECTORS, vectors)
     night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
     night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
     night.store(context, OUTCOMES, outcomes(context))
