@@ -7,7 +7,7 @@ UNSEGMENTED = ("excluded", "silent", "too_few_actions", "too_few_users")
 
 USER_SEGMENTS = Table(
     name="user_segments",
-    doc="One row per user with a profile: segment by behaviour, group by hierarchical clustering, and topic of interest."
+    doc="One row per user with a profile: segment by behaviour, group by hierarchical clustering, topic of interest."
     " docs/segments.md says how to read them.",
     key=("user_key",),
     readers="jobs, CRM (through crm.user_segments)",
