@@ -24,6 +24,7 @@ from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
 from rekindle.recommender_conf import Declared
+from rekindle.segment_conf import Segments
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,6 +204,7 @@ class Source(Ingest):
     win_back: WinBack = WinBack()
     recommend: Recommend
     profiles: Profiles = Profiles()
+    segments: Segments = Segments()
 
     @property
     def zone(self) -> ZoneInfo:

@@ -1,12 +1,14 @@
 """Describe users and items as of the night, and users as of past cut-offs when training is due.
 
-Reads   events, items, duplicates, quarantine, bronze (what the CRM wrote back)
+Reads   events, items, duplicates, quarantine, bronze (what the CRM wrote back),
+        user_segments, segments, segment_models (of the publication before)
 Writes  user_features, item_features, excluded_users, user_profiles, user_vectors, retention_metrics, suppressed_users,
-        outcomes
+        outcomes, user_segments, segments, segment_movements, segment_models
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -14,7 +16,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from rekindle import night
+from rekindle import contract, night
 from rekindle.cli import Context, main
 from rekindle.methods import cutoffs, user_directions
 from rekindle.methods.activity import activity
@@ -25,6 +27,9 @@ from rekindle.methods.preferences import catalogue, described, faded_parts, keyw
 from rekindle.methods.prices import bought_prices
 from rekindle.methods.rfm import rfm
 from rekindle.methods.rhythm import rhythm, usual_channel
+from rekindle.methods.segment_features import FEATURES
+from rekindle.methods.segment_models import Model
+from rekindle.methods.segment_night import Before, segmentation
 from rekindle.methods.suppression import suppressed
 from rekindle.methods.user_features import distinct, is_type, order_key, user_features
 from rekindle.outcome_fates import outcome_fates
@@ -38,9 +43,13 @@ from schemas.items import ITEMS
 from schemas.outcomes import OUTCOMES
 from schemas.quarantine import QUARANTINE
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.segment_models import SEGMENT_MODELS
+from schemas.segment_movements import SEGMENT_MOVEMENTS
+from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_segments import USER_SEGMENTS
 from schemas.user_vectors import USER_VECTORS
 
 
@@ -238,6 +247,48 @@ def outcomes(context: Context) -> DataFrame:
     return outcome_fates(context.spark, written_back, bronze, told_again, unusable)
 
 
+def segments_before(context: Context, conf_digest: str) -> Before | None:
+    """The segments of the publication before; None without one."""
+    users = night.last_served(context, USER_SEGMENTS)
+    rows, models = night.last_served(context, SEGMENTS), night.last_served(context, SEGMENT_MODELS)
+    if users is None or rows is None or models is None:
+        return None
+    kept = models.frame.collect()
+    return Before(
+        users.business_date,
+        users.frame,
+        [row.asDict() for row in rows.frame.collect()],
+        {row["method"]: Model.from_json(row["method"], row["model"]) for row in kept},
+        {row["method"]: row["fitted_date"] for row in kept},
+        all(row["conf_digest"] == conf_digest for row in kept),
+        users.business_date > context.business_date,
+    )
+
+
+def store_segments(context: Context, events: DataFrame, features: DataFrame, items: DataFrame) -> None:
+    """Write who is in which segment tonight, what the segments are, and who moved since the publication before."""
+    conf, seed, spark = context.source.segments, context.settings.business.seed, context.spark
+    digest = hashlib.sha256(f"{conf.model_dump_json()} {FEATURES} {seed}".encode()).hexdigest()[:16]
+    before = segments_before(context, digest)
+    as_of, trains = context.settings.as_of(context.business_date), bool(context.this_run.plan["train"])
+    excluded = night.read(context, EXCLUDED_USERS)
+    made = segmentation(events, features, excluded, items, before, conf, as_of, context.business_date, trains, seed)
+    of_night = {"business_date": F.lit(context.business_date)}
+    compared = {"compared_date": F.lit(before.business_date if before else None).cast("date")}
+    night.store(context, USER_SEGMENTS, made.members.withColumns(of_night))
+    rows = contract.frame(spark, SEGMENTS, *made.segments).withColumns(of_night | compared)
+    night.store(context, SEGMENTS, rows)
+    moved = contract.frame(spark, SEGMENT_MOVEMENTS) if made.movements is None else made.movements
+    night.store(context, SEGMENT_MOVEMENTS, moved.withColumns(of_night | compared))
+    models = [
+        {"method": m, "model": k.to_json(), "conf_digest": digest, "fitted_date": made.fitted[m]}
+        for m, k in made.models.items()
+    ]
+    night.store(context, SEGMENT_MODELS, contract.frame(spark, SEGMENT_MODELS, *models).withColumns(of_night))
+    context.detail["segments"] = made.told
+    context.log.info("segments %s", json.dumps(made.told))
+
+
 def past_cutoffs(context: Context, as_of: date) -> tuple[date, ...]:
     """The cut-offs that training the churn model needs; none where the log is too short (train_churn says so)."""
     churn = context.source.churn
@@ -281,6 +332,7 @@ def run(context: Context) -> None:
     night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
     night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
     night.store(context, OUTCOMES, outcomes(context))
+    store_segments(context, events, tonight, night.read(context, ITEM_FEATURES))
     context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))
