@@ -23,6 +23,7 @@ from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
 from rekindle.recommender_conf import Declared
+from rekindle.retention_conf import Retention
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,6 +141,7 @@ class Source(Ingest):
     not_customers: NotCustomers = NotCustomers()
     churn: Churn
     win_back: WinBack = WinBack()
+    retention: Retention = Retention()
     recommend: Recommend
 
     @property
