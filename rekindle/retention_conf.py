@@ -33,12 +33,14 @@ class Retention(Strict):
     """Windows of the tables of retention.
 
     A funnel's steps lie within `funnel_days` local days, that of the view counted. `windows` are days after a user's
-    first: (1, 7) is the week after it. `repurchase_days` is how far the curve of second purchases is drawn.
+    first: (1, 7) is the week after it. `repurchase_days` is how far the curve of second purchases is drawn. The largest
+    `groups` segments, channels and categories are told.
     """
 
     funnel_days: Count = 7
     windows: tuple[Window, ...] = ((1, 7), (8, 30), (31, 90))
     repurchase_days: Count = 180
+    groups: Count = 100
     told: Told = Told()
     cohorts: Cohorts = Cohorts()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -54,3 +55,10 @@ def between(unit: str, first: Column, last: Column) -> Column:
         return months.cast("int")
     days = F.date_diff(last, first)
     return (F.floor(days / 7) if unit == "week" else days).cast("int")
+
+
+def by_unit(column: Callable[[str], Column]) -> Column:
+    """The column that the function makes of the row's `period_unit`."""
+    from pyspark.sql import functions as F
+
+    return F.coalesce(*[F.when(F.col("period_unit") == unit, column(unit)) for unit in UNITS])
