@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-Type = Literal["string", "boolean", "int", "bigint", "double", "date", "timestamp", "array<string>", "array<double>"]
+Type = Literal[
+    "string",
+    "boolean",
+    "int",
+    "bigint",
+    "double",
+    "decimal(38,6)",
+    "date",
+    "timestamp",
+    "array<string>",
+    "array<double>",
+]
 Privacy = Literal["none", "pseudonym", "personal"]
 
 # The one place where a type's names in the two stores meet.
@@ -25,6 +36,7 @@ POSTGRES_TYPES: dict[str, str] = {
     "int": "integer",
     "bigint": "bigint",
     "double": "double precision",
+    "decimal(38,6)": "numeric(38,6)",
     "date": "date",
     "timestamp": "timestamptz",
     "array<string>": "text[]",
@@ -233,6 +245,7 @@ def _spark_type(name: str) -> Any:
         "int": t.IntegerType(),
         "bigint": t.LongType(),
         "double": t.DoubleType(),
+        "decimal(38,6)": t.DecimalType(38, 6),
         "date": t.DateType(),
         "timestamp": t.TimestampType(),
     }

@@ -1,9 +1,11 @@
 """Describe users and items as of the night, and users as of past cut-offs when training is due.
 
 Reads   events, items, duplicates, quarantine, bronze (what the CRM wrote back),
-        user_segments, segments, segment_models (of the publication before)
-Writes  user_features, item_features, excluded_users, user_profiles, user_vectors, retention_metrics, suppressed_users,
-        outcomes, user_segments, segments, segment_movements, segment_models
+        user_segments, segments, segment_models (of the publication before),
+        user_days, period_counts, retention_counts (of the night this one builds on)
+Writes  user_features, item_features, excluded_users, user_profiles, user_vectors, suppressed_users, outcomes,
+        user_segments, segments, segment_movements, segment_models, retention_metrics, user_days, period_counts,
+        retention_counts, period_metrics, cohort_retention, retention_curves, retention_windows, repurchase_curves
 """
 
 from __future__ import annotations
@@ -13,44 +15,60 @@ import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from rekindle import contract, night
+from rekindle import contract, lake, night
 from rekindle.cli import Context, main
-from rekindle.methods import cutoffs, user_directions
+from rekindle.methods import cutoffs, retention, user_directions
 from rekindle.methods.activity import activity
 from rekindle.methods.item2vec import Item2Vec
 from rekindle.methods.life_cycle import Rule, Silence
 from rekindle.methods.not_customers import not_customers
 from rekindle.methods.preferences import catalogue, described, faded_parts, keywords, shares
 from rekindle.methods.prices import bought_prices
+from rekindle.methods.retention_cohorts import cohort_retention, retention_curves, retention_windows
+from rekindle.methods.retention_days import user_days
+from rekindle.methods.retention_period_metrics import largest_groups, period_metrics
+from rekindle.methods.retention_repurchase import repurchase_curves
+from rekindle.methods.retention_weeks import retention_metrics
 from rekindle.methods.rfm import rfm
 from rekindle.methods.rhythm import rhythm, usual_channel
 from rekindle.methods.segment_features import FEATURES
 from rekindle.methods.segment_models import Model
 from rekindle.methods.segment_night import Before, segmentation
 from rekindle.methods.suppression import suppressed
-from rekindle.methods.user_features import distinct, is_type, order_key, user_features
+from rekindle.methods.user_features import is_type, user_features
 from rekindle.outcome_fates import outcome_fates
 from rekindle.settings import Source
 from rekindle.sources import INBOX_KIND
+from schemas.cohort_retention import COHORT_RETENTION
 from schemas.duplicates import DUPLICATES
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.items import ITEMS
 from schemas.outcomes import OUTCOMES
+from schemas.period_counts import PERIOD_COUNTS
+from schemas.period_metrics import PERIOD_METRICS
 from schemas.quarantine import QUARANTINE
+from schemas.repurchase_curves import REPURCHASE_CURVES
+from schemas.retention_counts import RETENTION_COUNTS
+from schemas.retention_curves import RETENTION_CURVES
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.retention_windows import RETENTION_WINDOWS
 from schemas.segment_models import SEGMENT_MODELS
 from schemas.segment_movements import SEGMENT_MOVEMENTS
 from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
+from schemas.user_days import USER_DAYS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.user_segments import USER_SEGMENTS
 from schemas.user_vectors import USER_VECTORS
+
+# What a night adds to.
+COUNTED = (USER_DAYS, PERIOD_COUNTS, RETENTION_COUNTS)
 
 
 def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[str]) -> DataFrame:
@@ -155,65 +173,6 @@ def user_vectors(events: DataFrame, as_of: date, business_date: date, source: So
     return found.withColumn("business_date", F.lit(business_date))
 
 
-def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> DataFrame:
-    """One row per whole week before `as_of`; every rate by the formula in its contract."""
-    seen = activity(events.where(F.col("event_date") < F.lit(as_of))).withColumn(
-        "week_start", F.date_sub("event_date", F.weekday("event_date"))
-    )
-    bought = is_type("purchase")
-    first_view = F.min(F.when(is_type("view"), F.col("event_ts")))
-    last_purchase = F.max(F.when(bought, F.col("event_ts")))
-    weekly = seen.groupBy("user_key", "week_start").agg(
-        distinct(order_key(), bought).alias("orders"), first_view.alias("viewed"), last_purchase.alias("bought")
-    )
-    by_user = Window.partitionBy("user_key").orderBy("week_start")
-    placed = weekly.withColumns(
-        {
-            "is_new": F.row_number().over(by_user) == 1,
-            "is_retained": F.coalesce(F.lag("week_start").over(by_user) == F.date_sub("week_start", 7), F.lit(False)),
-            "orders_before": F.coalesce(
-                F.sum("orders").over(by_user.rowsBetween(Window.unboundedPreceding, -1)), F.lit(0)
-            ),
-        }
-    ).withColumn("orders_so_far", F.col("orders_before") + F.col("orders"))
-    sums = placed.groupBy("week_start").agg(
-        F.count(F.lit(1)).alias("active_users"),
-        F.count_if("is_new").alias("new_users"),
-        F.count_if(F.col("orders") > 0).alias("buyers"),
-        F.sum("orders").cast("bigint").alias("orders"),
-        F.count("viewed").alias("viewers"),
-        F.count_if(F.col("bought") >= F.col("viewed")).alias("converted"),
-        F.count_if("is_retained").alias("retained"),
-        F.count_if((F.col("orders_before") == 0) & (F.col("orders_so_far") > 0)).alias("new_buyers"),
-        F.count_if((F.col("orders_before") < 2) & (F.col("orders_so_far") >= 2)).alias("new_repeaters"),
-    )
-    # One row a week from here on, so windows over all of them are small; a week without events is a week too.
-    whole_weeks = F.expr("CASE WHEN low <= high THEN sequence(low, high, interval 7 days) END")
-    calendar = sums.agg(F.min("week_start").alias("low"), F.lit(as_of - timedelta(days=7)).alias("high")).select(
-        F.explode(whole_weeks).alias("week_start")
-    )
-    weeks = calendar.join(sums, "week_start", "left").fillna(0)
-    in_order = Window.partitionBy(F.lit(1)).orderBy("week_start")
-    so_far = in_order.rowsBetween(Window.unboundedPreceding, 0)
-    counted = weeks.withColumns(
-        {
-            "active_before": F.lag("active_users").over(in_order),
-            "buyers_so_far": F.sum("new_buyers").over(so_far),
-            "repeaters_so_far": F.sum("new_repeaters").over(so_far),
-            "views_ever": F.max("viewers").over(Window.partitionBy(F.lit(1))),
-        }
-    )
-    return counted.withColumns(
-        {
-            "business_date": F.lit(business_date),
-            "conversion_rate": F.try_divide("converted", "viewers"),
-            "repurchase_rate": F.try_divide("repeaters_so_far", "buyers_so_far"),
-            "retained_users": F.when(F.col("active_before").isNotNull(), F.col("retained")),
-            "churn_rate": F.lit(1.0) - F.try_divide("retained", "active_before"),
-        }
-    )
-
-
 def excluded_users(events: DataFrame, as_of: date, source: Source) -> DataFrame:
     """Who is left out of the models tonight, a row for each rule that was met."""
     return not_customers(activity(events), as_of, **source.not_customers.model_dump()).withColumn("as_of", F.lit(as_of))
@@ -307,6 +266,46 @@ def past_cutoffs(context: Context, as_of: date) -> tuple[date, ...]:
         return ()
 
 
+def store_retention(context: Context, events: DataFrame, as_of: date) -> None:
+    """Write what users did by day, the sums over them, and what is told of these.
+
+    A night that adds to the events of another adds to its days and sums, too, if that night made them by the same code
+    and conf. Otherwise everything is counted, and the next night can add to it.
+    """
+    spark, name, conf, day = context.spark, context.source.name, context.source.retention, context.business_date
+    made_by = {"retention_version": context.settings.retention_version}
+    base = night.grown_from(context, "build_features", (EVENTS, *COUNTED, USER_SEGMENTS), made_by)
+    known = None
+    if base is not None:
+        before = base.snapshots
+        tonight = context.ledger.tables(context.run_id)[EVENTS.name].snapshot_id
+        events = lake.read_added(spark, name, EVENTS, before[EVENTS.name], tonight)
+        rows, sums, cells = (lake.read(spark, name, table, before[table.name]) for table in COUNTED)
+        known = retention.Known(rows, sums, cells, lake.read(spark, name, USER_SEGMENTS, before[USER_SEGMENTS.name]))
+    start = before[USER_DAYS.name] if base else None
+    days = night.store(context, USER_DAYS, user_days(events), start)
+    if start is None:
+        added = night.read(context, USER_DAYS)
+    else:
+        added = lake.read_added(spark, name, USER_DAYS, start, days.snapshot_id)
+    cohorts = conf.cohorts.model_dump()
+    counted = retention.count(
+        added, known, night.read(context, USER_SEGMENTS), as_of, conf.funnel_days, conf.windows, cohorts
+    )
+    night.store(context, PERIOD_COUNTS, counted.sums)
+    night.store(context, RETENTION_COUNTS, counted.cells)
+    counted.release()
+    sums, cells = night.read(context, PERIOD_COUNTS).persist(), night.read(context, RETENTION_COUNTS).persist()
+    told = period_metrics(sums, as_of, day, conf.funnel_days, conf.told.model_dump(), conf.groups)
+    night.store(context, PERIOD_METRICS, told)
+    night.store(context, COHORT_RETENTION, cohort_retention(cells, as_of, day))
+    night.store(context, RETENTION_CURVES, retention_curves(cohort_retention(cells, as_of, day)))
+    night.store(context, RETENTION_WINDOWS, retention_windows(cells, as_of, day, conf.windows))
+    groups = largest_groups(sums, conf.groups)
+    night.store(context, REPURCHASE_CURVES, repurchase_curves(cells, groups, as_of, day, conf.repurchase_days))
+    context.detail.update(made_by, retention_base=base.run_id if base else None)
+
+
 def run(context: Context) -> None:
     """Write tonight's descriptions, with past cut-offs of the users when training is due."""
     source, settings = context.source, context.settings
@@ -329,10 +328,11 @@ def run(context: Context) -> None:
     night.store(context, USER_PROFILES, profiles)
     vectors = user_vectors(events, as_of, context.business_date, source, settings.business.seed)
     night.store(context, USER_VECTORS, vectors)
+    store_segments(context, events, tonight, night.read(context, ITEM_FEATURES))
     night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
+    store_retention(context, events, as_of)
     night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
     night.store(context, OUTCOMES, outcomes(context))
-    store_segments(context, events, tonight, night.read(context, ITEM_FEATURES))
     context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))
