@@ -138,9 +138,9 @@ class Vectors(Strict):
     days: Days = 365
     actions: Annotated[int, Field(ge=1_000, le=5_000_000)] = 100_000
     epochs: Annotated[int, Field(ge=1)] = 5
-    contexts: Annotated[int, Field(ge=1)] = 2
+    contexts: Annotated[int, Field(ge=1)] = 1
     negatives: Annotated[int, Field(ge=1)] = 5
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0)] = 0.2
 
 
 class Profiles(Strict):

@@ -1,6 +1,6 @@
 """What a user's taste is like, as a direction among those of all users."""
 
-from rekindle.contract import Column, Table
+from rekindle.contract import Column, Likeness, Table
 
 USER_VECTORS = Table(
     name="user_vectors",
@@ -8,6 +8,7 @@ USER_VECTORS = Table(
     key=("user_key",),
     readers="jobs, CRM (through crm.user_vectors and crm.users_like)",
     served=True,
+    likeness=Likeness(vector="vector", function="users_like"),
     columns=(
         Column("user_key", "string", "Keyed pseudonym of the user.", privacy="pseudonym"),
         Column("business_date", "date", "The shop's local day whose night wrote this row."),

@@ -26,6 +26,7 @@ from expectations import (
     suppressed_users,
     user_features,
     user_profiles,
+    user_vectors,
 )
 from rekindle import night, quality
 from rekindle.cli import Context, main
@@ -48,10 +49,11 @@ from schemas.retention_metrics import RETENTION_METRICS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_vectors import USER_VECTORS
 
 TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
+    *(USER_PROFILES, USER_VECTORS, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH, SUPPRESSED_USERS, OUTCOMES),
 )
 
@@ -90,6 +92,8 @@ def batches(
         ),
         whole(user_profiles.suite(business_date), profiles),
         quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, frames[EVENTS.name]), None),
+        whole(user_vectors.suite(business_date, source.profiles.vectors.dimension), frames[USER_VECTORS.name]),
+        quality.Batch(user_vectors.suite_by_user(), user_vectors.by_user(frames[USER_VECTORS.name], profiles), None),
         whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
         whole(recommendations.suite(business_date), recommendations.with_known(lists, items)),
         whole(

@@ -26,8 +26,8 @@ DESCRIBED = ("title", "category", "brand")
 
 
 def catalogue(logged: DataFrame, told: DataFrame | None, as_of: date) -> DataFrame:
-    """By item: its title, category and brand, as the log has them last (`logged`: item_id, title, category), else as the
-    shop last told of its items before `as_of`; `told` (DESCRIBED, item_id and place) is None where the shop tells none.
+    """By item: title, category and brand, as the log has them last (`logged`: item_id, title, category), else as the
+    shop last told of its items before `as_of`; `told` (item_id, DESCRIBED, place) is None where the shop tells none.
     """
     from pyspark.sql import functions as F
 
