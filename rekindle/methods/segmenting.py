@@ -19,9 +19,9 @@ from pyspark.sql.pandas.functions import pandas_udf
 from rekindle.methods.activity import activity
 from rekindle.methods.churn_examples import chosen
 from rekindle.methods.clusters import squares
-from rekindle.methods.words import words as words_of_text
 from rekindle.methods.segment_features import NAMES
 from rekindle.methods.segment_models import BISECTING, K_MEANS, METHODS, TOPICS, Documents, Model, dense
+from rekindle.methods.words import words as words_of_text
 from rekindle.segment_conf import Segments
 
 if TYPE_CHECKING:

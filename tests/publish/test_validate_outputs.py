@@ -25,9 +25,13 @@ from schemas.list_changes import LIST_CHANGES
 from schemas.outcomes import OUTCOMES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.segment_models import SEGMENT_MODELS
+from schemas.segment_movements import SEGMENT_MOVEMENTS
+from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_segments import USER_SEGMENTS
 from schemas.user_vectors import USER_VECTORS
 
 RUN = "r" + "1" * 16
@@ -82,6 +86,10 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(USER_PROFILES, user_key=VISITOR, **seen),
         ],
         USER_VECTORS: [neutral(USER_VECTORS, user_key=BUYER, items=1, vector=[1.0] + [0.0] * 31)],
+        USER_SEGMENTS: [neutral(USER_SEGMENTS, user_key=u, unsegmented_as="too_few_users") for u in (BUYER, VISITOR)],
+        SEGMENTS: [],
+        SEGMENT_MOVEMENTS: [],
+        SEGMENT_MODELS: [],
         RETENTION_METRICS: [
             neutral(RETENTION_METRICS, week_start=date(2025, 12, 29), active_users=2, new_users=2, buyers=1, orders=1)
         ],
@@ -145,12 +153,19 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[LIST_CHANGES].append(
         neutral(LIST_CHANGES, user_key=BUYER, change="entered", item_after=ITEMS[1], cause="rules")
     )
+    tables[USER_SEGMENTS].pop()
+    tables[SEGMENT_MOVEMENTS].append(
+        neutral(SEGMENT_MOVEMENTS, user_key=BUYER, segment_after="s001", name_after="words")
+    )
     weeks = "table retention_metrics:"
     with pytest.raises(DataRefused) as refused:
         settle(verdict(tables))
     assert set(str(refused.value).splitlines()) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
         "table list_changes: changes whose item after is not the first of recommendations:"
+        " expected 0 rows, found 1 of 1",
+        "table user_segments: users with a profile but without a row: expected 0 rows, found 1 of 2",
+        "table segment_movements: movements whose segment after is not that of user_segments:"
         " expected 0 rows, found 1 of 1",
         "table at_risk_users: eligible users without a score: expected 0 rows, found 1 of 1",
         "table suppressed_users: scored users who are suppressed by another reason than their score tells:"
