@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from report.changes import Told, total
+from report.changes import Told
 from report.headline import Card
 from report.night import Night
 from report.trust import Reason
-from report.words import Figure, Words
+from report.words import Figure, Name, Words
 
 MOST_CHANGES = 4
 
@@ -35,7 +35,7 @@ def answers(night: Night, changed: Sequence[Told], words: Words) -> list[Answer]
     return [
         Answer("left", joined(who_left(night, words), words), "changed", "plain"),
         Answer("about", joined(who_is_about_to(night, words), words), "risk", "plain"),
-        Answer("changed", joined(what_changed(night, changed, words), words), "changed", "plain"),
+        Answer("changed", joined(what_changed(changed, words), words), "changed", "plain"),
         Answer("trust", joined(believed, words), "trust", night.trust.verdict),
     ]
 
@@ -53,13 +53,6 @@ def reason_words(reason: Reason, words: Words) -> Markup:
 
 # Values of reasons that are names of ours, and not words of a language.
 NAMES = ("tables", "names", "method")
-
-
-class Name(str):
-    """A name of a table, a stage or a method inside a sentence."""
-
-    def __html__(self) -> str:
-        return str(Markup('<code translate="no">{}</code>').format(str(self)))
 
 
 def who_left(night: Night, words: Words) -> list[Markup]:
@@ -113,22 +106,20 @@ def who_is_about_to(night: Night, words: Words) -> list[Markup]:
             days=night.horizon_days,
         )
     ]
+    card = next((one for one in night.cards if one.name == "at_risk"), None)
+    if card is not None and card.before["yesterday"][1] is not None:
+        told.append(words.html("answer.that_is", than=than(card, "yesterday", words)))
     if figures.get("value_at_stake") is not None:
         value = Figure("answer.value_at_stake", figures["value_at_stake"], "money")
         told.append(words.html("answer.stake", value=value, currency=night.currency))
-    card = next((one for one in night.cards if one.name == "at_risk"), None)
-    if card is not None and card.before["yesterday"][1] is not None:
-        told.append(Markup("{}").format(than(card, "yesterday", words) + words("page.stop")))
     return told
 
 
-def what_changed(night: Night, changed: Sequence[Told], words: Words) -> list[Markup]:
+def what_changed(changed: Sequence[Told], words: Words) -> list[Markup]:
     """The first changes; the section has all of them."""
     if not changed:
         return [words.html("changed.nothing")]
-    told = [words.html(one.key, **one.values) for one in changed[:MOST_CHANGES]]
-    rows = night.risk.changes if night.risk else []
-    return told if total(rows, "moved") or rows else told[:MOST_CHANGES]
+    return [words.html(one.key, **one.values) for one in changed[:MOST_CHANGES]]
 
 
 def than(card: Card, when: str, words: Words) -> str:

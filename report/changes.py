@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from report.night import Night
-from report.words import Figure, Words
+from report.words import Figure, Name, Words
 
 # A stage is told as slow from these on: both, so that neither a short stage nor a busy minute is news.
 SLOWER, SLOWER_SECONDS = 1.5, 30.0
@@ -110,7 +110,7 @@ def segments(night: Night, words: Words) -> list[Told]:
     for status in ("new", "dissolved"):
         ids = [one["segment_id"] for one in compared if one["status"] == status]
         if ids:
-            found.append(Told(f"changed.segments_{status}", {"n": len(ids), "ids": ", ".join(ids)}, "segments"))
+            found.append(Told(f"changed.segments_{status}", {"n": len(ids), "ids": Name(", ".join(ids))}, "segments"))
     return found
 
 
@@ -137,7 +137,7 @@ def champions(night: Night, words: Words) -> list[Told]:
     for one in night.models:
         promoted = any(d.decision == "promoted" and d.digest == one.digest for d in one.decisions)
         key = "changed.champion" if promoted else "changed.champion_stays"
-        found.append(Told(key, {"kind": words.term("kind", one.kind), "method": one.method}, "models"))
+        found.append(Told(key, {"kind": words.term("kind", one.kind), "method": Name(one.method)}, "models"))
     return found
 
 
@@ -148,7 +148,7 @@ def outcomes(night: Night) -> list[Told]:
         Told(
             "changed.alarm",
             {
-                "name": one["name"],
+                "name": Name(one["name"]),
                 "value": Figure(f"health.{one['kind']}.{one['name']}", one["value"], "three"),
                 "limit": Figure("health.limit", one["alarm_above"], "limit"),
             },
@@ -177,7 +177,7 @@ def slow_stages(night: Night, words: Words) -> list[Told]:
     return [
         Told(
             "changed.slow",
-            {"stage": name, "now": words.duration(seconds), "usual": words.duration(usual[name])},
+            {"stage": Name(name), "now": words.duration(seconds), "usual": words.duration(usual[name])},
             "times",
         )
         for name, seconds, _ in night.stages

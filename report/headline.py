@@ -30,6 +30,11 @@ class Card:
     value: float | None
     before: dict[str, tuple[date, float | None]]
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing is known to compare it with."""
+        return self.value is None or all(past is None for _, past in self.before.values())
+
     def trend(self, when: str) -> str:
         """good, bad or even: what the difference to that day means."""
         past = self.before[when][1]

@@ -9,15 +9,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from report import changes, plots
-from report.answers import Name, answers, reason_words, than
+from report.answers import answers, reason_words, than
 from report.night import AIRFLOW, MLFLOW, Night
-from report.words import TEMPLATES, Figure, Words, number, words
+from report.words import TEMPLATES, Figure, Name, Words, number, words, written
 
 SECTIONS = (
     *("headline", "trust", "changed", "risk", "retention", "segments", "recommendations", "models"),
     *("dialogue", "lines", "checks", "times", "look"),
 )
 FORMS = {"revenue": "money", "value_at_stake": "money", "listed_share": "tenths"}
+# Features of users that are shares; the others are counted in their own unit.
+SHARES = ("discount_mean_90d", "return_rate")
 LANGUAGE_NAMES = {"en": "English", "zh": "中文"}
 
 
@@ -34,9 +36,9 @@ def templates(language: Words) -> Environment:
         "w": language,
         "fig": Figure,
         "F": Figure,
-        "code": lambda text: Markup(Name(text).__html__()),  # noqa: S704 - Name escapes
+        "code": Name,
         "number": number,
-        "two": lambda value: "–" if value is None else f"{value:.2f}",
+        "written": written,
         "page_name": page_name,
         "language_name": LANGUAGE_NAMES.__getitem__,
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
@@ -66,7 +68,8 @@ def page(night: Night, language: str, languages: tuple[str, ...]) -> str:
         "forms": {card.name: FORMS.get(card.name, "count") for card in night.cards},
         "answers": answers(night, changed, w),
         "changed": changed,
-        "plots": {name: Markup(svg) for name, svg in drawn(night, w).items()},  # noqa: S704 - Vega escapes its texts
+        "plots": drawn(night, w),
+        "raw": Markup,  # of a plot: Vega escapes its texts
         "status_level": "good" if night.status in ("published", "stored_older") else "bad",
         "served": served_words(night, w),
         "most_in_band": max([b["users"] for b in night.risk.bands] or [1]) if night.risk else 1,
@@ -88,7 +91,7 @@ def helpers(night: Night, w: Words) -> dict[str, Callable[..., Any]]:
 
     def in_words(group: str, name: str) -> Markup | str:
         known = w.has_term(group, name) or w.language == "en"
-        return w.term(group, name) if known else Markup(Name(name).__html__())  # noqa: S704
+        return w.term(group, name) if known else Name(name).__html__()
 
     def told(english: str) -> Markup:
         found = w.sentence(english)
@@ -152,13 +155,15 @@ def apart(row: dict[str, Any], w: Words) -> Markup:
         else:
             name = w.term("feature", feature)
             shown = escape(name) if w.has_term("feature", feature) else Markup("{}").format(Name(feature))
-            told.append(Markup("{} {} ({} {})").format(shown, number(own), w("segments.all"), number(everybody)))
+            form = "share" if feature in SHARES else "one"
+            values = (written(own, form), w("segments.all"), written(everybody, form))
+            told.append(Markup("{} {} ({} {})").format(shown, *values))
     return Markup(", " if w.language == "en" else "、").join(told)
 
 
-def drawn(night: Night, w: Words) -> dict[str, str]:
+def drawn(night: Night, w: Words) -> dict[str, plots.Plot]:
     """Every plot that has figures, by name."""
-    found: dict[str, str] = {}
+    found: dict[str, plots.Plot] = {}
     if night.risk:
         champion = next((m.method for m in night.models if m.kind == "churn"), "")
         for kind, draw in (("reliability", plots.reliability), ("roc", plots.roc)):

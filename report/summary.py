@@ -13,7 +13,7 @@ from report.answers import reason_words, than
 from report.night import Night
 from report.page import FORMS, holdout_words, value_words
 from report.risk import Risk, by_cause
-from report.words import number, words, written
+from report.words import NOTHING, number, words, written
 
 WIDTH = 110
 MOST_RULES = 12
@@ -69,7 +69,8 @@ def headline(night: Night) -> Table:
     table = grid("", "tonight#", "the day before", "a week before", title="Headline")
     for card in night.cards:
         shown = written(card.value, FORMS.get(card.name, "count"))
-        table.add_row(w(f"headline.{card.name}"), shown, than(card, "yesterday", w), than(card, "last_week", w))
+        beside = [NOTHING if card.before[when][1] is None else than(card, when, w) for when in card.before]
+        table.add_row(w(f"headline.{card.name}"), shown, *beside)
     return table
 
 
@@ -86,14 +87,14 @@ def new_lines(night: Night) -> Table:
 def model_table(night: Night) -> Table:
     """Every model that serves, with what it was compared with."""
     table = grid(
-        "model", "figure", "candidate#", "other#", "difference (95 % interval)", title="\nModels on later days"
+        *("model", "figure", "candidate#", "other#", "difference (95 %)", "rows#"), title="\nModels on later days"
     )
     for m in night.models:
-        table.add_row(f"{m.kind}: {m.method}", "serves tonight", "", "", f"judged on {m.judged_on}")
+        table.add_row(f"{m.kind}: {m.method}", "serves tonight", "", "", f"{m.judged_on}", "")
         for c in m.comparisons:
-            told = f"{c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}] on {c['rows']:,}"
-            values = (f"{c['candidate_value']:.4f}", f"{c['other_value']:.4f}")
-            table.add_row(f"  {c['candidate']} against {c['other_name']}", c["metric"], *values, told)
+            told = f"{c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}]"
+            values = (f"{c['candidate_value']:.4f}", f"{c['other_value']:.4f}", told, f"{c['rows']:,}")
+            table.add_row(f"  {c['candidate']} against {c['other_name']}", c["metric"], *values)
     return table
 
 

@@ -18,6 +18,8 @@ from markupsafe import Markup, escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLACE = re.compile(r"\{(\w+)(?:\|([^|{}]*)\|([^|{}]*))?\}")
+# Places of generated sentences that hold one word or number; the others hold any text.
+ONE_WORD = ("n", "x", "y")
 NOTHING = "–"
 WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("一", "二", "三", "四", "五", "六", "日")}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -41,7 +43,8 @@ def pattern(english: str) -> re.Pattern[str]:
     """What recognises a generated English sentence; each place in braces is a named group."""
     parts, at = [], 0
     for place in PLACE.finditer(english):
-        parts += [re.escape(english[at : place.start()]), f"(?P<{place[1]}>.+?)"]
+        what = r"\S+" if place[1] in ONE_WORD else ".+?"
+        parts += [re.escape(english[at : place.start()]), f"(?P<{place[1]}>{what})"]
         at = place.end()
     return re.compile("".join([*parts, re.escape(english[at:])]), re.S)
 
@@ -57,9 +60,16 @@ class Figure:
     def __str__(self) -> str:
         return written(self.value, self.form)
 
-    def __html__(self) -> str:
+    def __html__(self) -> Markup:
         raw = "" if self.value is None else str(self.value)
-        return f'<data data-figure="{escape(self.name)}" value="{escape(raw)}">{escape(str(self))}</data>'
+        return Markup('<data data-figure="{}" value="{}">{}</data>').format(self.name, raw, str(self))
+
+
+class Name(str):
+    """A name of a table, a stage or a method inside a sentence or a cell: the same in every language."""
+
+    def __html__(self) -> Markup:
+        return Markup('<code translate="no">{}</code>').format(str(self))
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,10 @@ class Words:
     def short_day(self, day: date) -> str:
         """A calendar day without its year."""
         return f"{day.month}月{day.day}日" if self.language == "zh" else f"{day.day} {MONTHS[day.month - 1]}"
+
+    def month(self, day: date) -> str:
+        """A calendar month."""
+        return f"{day.year}年{day.month}月" if self.language == "zh" else f"{MONTHS[day.month - 1]} {day.year}"
 
     def duration(self, seconds: float) -> str:
         """A length of time as people say it."""
