@@ -110,7 +110,7 @@ def segments(night: Night, words: Words) -> list[Told]:
     for status in ("new", "dissolved"):
         ids = [one["segment_id"] for one in compared if one["status"] == status]
         if ids:
-            found.append(Told(f"changed.segments_{status}", {"n": len(ids), "ids": Name(", ".join(ids))}, "segments"))
+            found.append(Told(f"changed.segments_{status}", {"ids": Name(", ".join(ids))}, "segments"))
     return found
 
 

@@ -113,11 +113,17 @@ def helpers(night: Night, w: Words) -> dict[str, Callable[..., Any]]:
         "reason_words": lambda reason: reason_words(reason, w),
         "holdout": lambda group: holdout_words(group, w),
         "health_name": health_name,
-        "fate_words": lambda name: w.listed([w.term("outcome", part) for part in name.split(": ")]),
+        "fate_words": lambda name: fate_words(name, w),
         "segment_name": lambda row: segment_name(row.get("name") or row.get("segment_name"), row["name_parts"], w),
         "moved_name": lambda row, when: segment_name(row[f"name_{when}"], parts_of(night, row[f"segment_{when}"]), w),
         "apart": lambda row: apart(row, w),
     }
+
+
+def fate_words(told: str, w: Words) -> str:
+    """What became of outcomes, `fate` or `fate: rule`, in words."""
+    fate, _, rule = told.partition(": ")
+    return w.listed([w.term("outcome", fate), *([w.term("rule", rule)] if rule else [])])
 
 
 def quoted(text: str, foreign: bool) -> Markup:

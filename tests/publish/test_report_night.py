@@ -4,35 +4,309 @@ in it runs."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.publish import report_night
+from jobs.publish import rebuild_report, report_night
 from rekindle import settings
-from tests.publish.reported_shop import DAY, ReportedShop, reported_shop
+from rekindle.cli import UsageError
+from rekindle.ledger import StageRecord
+from rekindle.methods.reason_words import NOTHING_STANDS_OUT, PHRASES, Values, associated
+from report import page, trust
+from report.earlier import last_attempts
+from report.files import look_at
+from report.night import Night, collect
+from report.summary import summary
+from report.words import PLACE, catalogue, number, words, written
+from schemas.catalogue import SERVED
+from tests.publish.report_browser import browser, faults, reached_by_keyboard
+from tests.publish.report_pages import FIGURES, Page
+from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# What is called the same in Chinese: figures by their names, programs, kinds of addresses.
+SAME_IN_CHINESE = {
+    *("CRM", "ROC", "AUC", "PR", "ECE", "PSI", "Brier", "ALS", "Kaplan", "Meier", "MLflow", "Airflow", "Spark", "EUR"),
+    *("English",),
+}
 
 
 @pytest.fixture(scope="module")
 def shop(environment: settings.Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReportedShop]:
-    """Three nights, each reported when it was published."""
+    """Three published nights; the two earlier ones left their headlines, the last one its whole report."""
     made = reported_shop(environment, tmp_path_factory.mktemp("home"))
-    for day in (DAY - timedelta(days=7), DAY - timedelta(days=1), DAY):
-        context = made.context(day)
+    for back in (7, 1, 0):
+        context = made.context(DAY - timedelta(days=back))
         with made.ledger.stage(context.run_id, "report_night") as detail:
-            report_night.run(context)
-            detail |= context.detail
+            if back:
+                detail["headline"] = collect(context).figures
+            else:
+                report_night.run(context)
+                detail |= context.detail
     yield made
 
 
+@pytest.fixture(scope="module")
+def night(shop: ReportedShop) -> Night:
+    return collect(shop.context())
+
+
 def folder(shop: ReportedShop) -> Path:
-    return shop.settings.home / "reports" / shop.settings.source.name / f"{DAY}-{shop.runs[DAY].run_id}"
+    return shop.settings.home / "reports" / SOURCE / f"{DAY}-{shop.runs[DAY].run_id}"
 
 
-def test_draft(shop: ReportedShop) -> None:
-    assert (folder(shop) / "night.html").exists()
-    told: dict[str, Any] = json.loads((folder(shop) / "summary.json").read_text())
-    assert told["headline"]["left"] == 5
+@pytest.fixture(scope="module")
+def pages(shop: ReportedShop) -> dict[str, Page]:
+    return {
+        language: Page((folder(shop) / name).read_text(encoding="utf-8"))
+        for language, name in (("en", "night.html"), ("zh", "night.zh.html"))
+    }
+
+
+def test_every_figure_of_the_page_is_the_tables_figure(shop: ReportedShop, pages: dict[str, Page]) -> None:
+    run = shop.runs[DAY].run_id
+    day_row = f"run_id = '{run}' AND period_unit = 'day' AND group_kind = 'all' AND period_start = '{DAY}'"
+    there = {table.name for table in SERVED}
+    expected: dict[str, float | None] = {}
+    for statement in FIGURES:
+        if set(re.findall(r"serve\.(\w+)", statement)) <= there | {"stagings", "publications"}:
+            expected |= dict(shop.rows(statement.format(run=run, day=DAY, day_row=day_row)))
+    made = shop.ledger.tables(run)
+    expected |= {f"table.{name}": version.fingerprint.rows for name, version in made.items()}
+    found = pages["en"].figures
+    assert pages["zh"].figures == found, "both languages tell the same"
+    assert len(found) > 150
+    unproven = sorted(found.keys() - expected.keys())
+    assert unproven == [], "a figure without SQL of its own is no figure of a table"
+
+    def same(told: str, held: float | None) -> bool:
+        return held is None if told == "" else held is not None and float(told) == pytest.approx(float(held), rel=1e-12)
+
+    differing = {
+        name: (told, expected[name])
+        for name, told in found.items()
+        if not all(same(one, expected[name]) for one in told)
+    }
+    assert differing == {}
+
+
+def test_a_figure_is_shown_as_what_it_is(pages: dict[str, Page]) -> None:
+    shown = {one.attributes["data-figure"]: one.said for one in pages["en"].of("data")}
+    assert shown["headline.at_risk"] == "58"
+    assert shown["risk.critical.value"] == f"{float(next(iter(pages['en'].figures['risk.critical.value']))):,.0f}"
+    assert shown["health.calibration.ece"] == "0.210"
+    assert shown["answer.share_that_left"] == "43.0%"
+
+
+def test_tonight_stands_beside_yesterday_and_the_same_weekday_last_week(night: Night, pages: dict[str, Page]) -> None:
+    cards = {card.name: card for card in night.cards}
+    yesterday, last_week = DAY - timedelta(days=1), DAY - timedelta(days=7)
+    assert [day for day, _ in cards["at_risk"].before.values()] == [yesterday, last_week]
+    assert cards["left"].value == 5
+    assert cards["left"].before == {"yesterday": (yesterday, 4.0), "last_week": (last_week, None)}
+    assert cards["left"].trend("yesterday") == "bad"
+    told = " ".join(pages["en"].words)
+    assert "1 more than the day before (25%)" in told
+    assert "比前一天多1（25%）" in " ".join(pages["zh"].words)
+
+
+def test_no_english_word_is_left_in_the_chinese_page_beside_names(pages: dict[str, Page]) -> None:
+    texts = [text.replace(SOURCE, "") for text in pages["zh"].words]
+    left = {word for text in texts for word in re.findall(r"[A-Za-z]{2,}", text)}
+    assert left - SAME_IN_CHINESE == {"xgboost"}, "a method's name in a plot's legend"
+    assert [one.said for one in pages["zh"].of("h2")][0] == "一分钟看懂这一夜"
+
+
+def test_both_catalogues_have_the_same_keys_and_values_and_none_that_nobody_asks_for() -> None:
+    english, chinese = catalogue("en"), catalogue("zh")
+    assert english.keys() == chinese.keys()
+    places = {key: [{place[1] for place in PLACE.finditer(told[key])} for told in (english, chinese)] for key in english}
+    assert {key: both for key, both in places.items() if both[0] != both[1]} == {}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "report").rglob("*.*") if path.suffix in (".py", ".html"))
+    literal = set(re.findall(r"""["']([a-z_]+\.[a-z_0-9]+)["']""", code))
+    begun = set(re.findall(r"""["']([a-z_]+\.[a-z_]*)(?=["'{])""", code))
+    groups = {f"{group}." for group in re.findall(r"""(?:term|term_or_code|in_words|has_term)\(\s*["'](\w+)["']""", code)}
+    begun |= groups | {"than.", "trust.", "kind.", "status."}
+    unused = [key for key in english if key not in literal and not any(key.startswith(one) for one in begun if one)]
+    assert unused == []
+
+
+def test_every_reason_that_a_model_gives_is_known_in_chinese() -> None:
+    untold = []
+    for value in (None, 0.4, 1.0, 3.6, 41.0):
+        for phrase in PHRASES.values():
+            for leaving in (True, False):
+                said = phrase(Values(dict.fromkeys(PHRASES, value)), leaving, "EUR")
+                told = words("zh").sentence(associated(said, leaving, 7.0))
+                if told is None or re.search(r"[A-Za-z]{2,}", told.replace("EUR", "")):
+                    untold.append((said, told))
+    assert untold == []
+    assert words("zh").sentence(NOTHING_STANDS_OUT) is not None
+    assert words("zh").sentence("what nobody ever wrote down") is None
+
+
+def test_what_a_title_says_is_text_and_nothing_is_loaded(shop: ReportedShop, pages: dict[str, Page]) -> None:
+    text = (folder(shop) / "night.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 1_500_000
+    assert "&lt;script&gt;" in text
+    for shown in pages.values():
+        assert {one.tag for one in shown.elements} & {"script", "iframe", "object", "embed", "link", "form"} == set()
+        handlers = [name for one in shown.elements for name in one.attributes if name.startswith("on")]
+        assert handlers == []
+        addresses = [one.attributes[name] for one in shown.elements for name in ("href", "src") if name in one.attributes]
+        assert [a for a in addresses if not re.match(r"#|\.\./|night|summary\.txt|http://127\.0\.0\.1[:/]", a)] == []
+    assert not re.search(r"url\(|@import", text)
+
+
+def test_whoever_cannot_see_it_can_read_it(pages: dict[str, Page]) -> None:
+    for language, shown in pages.items():
+        assert shown.of("html")[0].attributes["lang"] == {"en": "en", "zh": "zh-CN"}[language]
+        levels = [int(one.tag[1]) for one in shown.elements if re.fullmatch(r"h[1-6]", one.tag)]
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+        ids = [one.attributes["id"] for one in shown.elements if "id" in one.attributes]
+        assert len(set(ids)) == len(ids)
+        assert set(page.SECTIONS) <= set(ids)
+        targets = {one.attributes["href"][1:] for one in shown.of("a") if one.attributes.get("href", "").startswith("#")}
+        assert targets <= set(ids)
+        assert len(shown.of("caption")) == len(shown.of("table"))
+        assert all("scope" in one.attributes for one in shown.of("th"))
+        plots = [one for one in shown.elements if one.attributes.get("role") == "img"]
+        assert len(plots) == len(shown.of("svg")) == 7
+        assert all(len(one.attributes["aria-label"]) > 10 for one in plots)
+
+
+def test_a_browser_finds_every_section_and_nothing_that_annoys(shop: ReportedShop, tmp_path: Path) -> None:
+    with browser() as started:
+        for name, size, scheme in (
+            *(("night.html", "desktop", "light"), ("night.html", "phone", "dark")),
+            *(("night.zh.html", "phone", "light"), ("night.zh.html", "desktop", "dark")),
+        ):
+            picture = tmp_path / f"{name}-{size}-{scheme}.png"
+            assert faults(started, folder(shop) / name, page.SECTIONS, size, scheme, picture) == [], (name, size, scheme)
+            assert picture.stat().st_size > 50_000
+        index = folder(shop).parent / "index.html"
+        assert faults(started, index, (), "phone", "light", tmp_path / "index.png") == []
+        stops = reached_by_keyboard(started, folder(shop) / "night.html")
+    assert stops == ["#main", "../index.html", "night.zh.html", "#headline"]
+
+
+def test_the_summary_reads_well_in_a_terminal(shop: ReportedShop, night: Night) -> None:
+    told = summary(night, look_at(shop.context(), Path("reports")))
+    assert max(len(line) for line in told.splitlines()) <= 110
+    flat = " ".join(told.split())
+    facts = (
+        *("night of Thu 30 Apr 2026: published", "trust it with care", "5 have left since Wed 29 Apr 2026", "critical"),
+        *("share_views: expected 0.5 to 0.99, found 0.31 <i>", "malformed", "clean_events", "two_stages against baseline"),
+        *("Held out (all who are watched)", "The CRM wrote back of late: 12 event, 1 quarantined: unknown_user"),
+        *("Not to be contacted: 3 consent, 2 contacted", "popular: 12 buyers", "+0.1181 [+0.0900, +0.1400]"),
+        *("Since the publication before", "make show-line FILE=<sha256> LINE=<number>"),
+    )
+    assert [fact for fact in facts if fact not in flat] == []
+    assert (folder(shop) / "summary.txt").exists()
+
+
+def test_programs_find_the_night_in_a_small_file(shop: ReportedShop) -> None:
+    told = json.loads((folder(shop) / "summary.json").read_text(encoding="utf-8"))
+    assert told["pages"] == ["night.html", "night.zh.html"]
+    assert (told["status"], told["is_served"], told["verdict"]) == ("published", True, "care")
+    assert told["headline"]["at_risk"] == 58
+    assert told["lines"] == {"landed": 102, "clean": 90, "duplicate": 5, "quarantined": 7}
+    assert told["checks"] == {"all": 2, "failed": 1}
+
+
+def test_a_past_night_is_told_again_with_the_same_words_and_is_listed(
+    shop: ReportedShop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder(shop).iterdir()}
+    yesterday = DAY - timedelta(days=1)
+    for day in (yesterday, DAY):
+        assert str(day) in rebuild_report.rebuild(shop.settings, day, None)
+    assert {path.name: path.read_bytes() for path in folder(shop).iterdir()} == before
+    listed = Page((folder(shop).parent / "index.html").read_text(encoding="utf-8"))
+    links = [one.attributes["href"] for one in listed.of("a") if one.attributes.get("href", "").endswith("night.html")]
+    assert links == [f"{DAY}-{shop.runs[DAY].run_id}/night.html", f"{yesterday}-{shop.runs[yesterday].run_id}/night.html"]
+    assert all((folder(shop).parent / link).exists() for link in links)
+    run = shop.runs[DAY].run_id
+    assert listed.figures[f"{run}.at_risk"] == {"58.0"}
+    everything = Page((folder(shop).parent.parent / "index.zh.html").read_text(encoding="utf-8"))
+    assert f"{SOURCE}/{links[0].replace('.html', '.zh.html')}" in [one.attributes.get("href") for one in everything.of("a")]
+    older = (folder(shop).parent / links[1]).read_text(encoding="utf-8")
+    assert "the CRM reads the night of Thu 30 Apr 2026" in older
+
+
+def test_a_night_that_is_not_kept_is_refused_with_those_that_are(shop: ReportedShop) -> None:
+    with pytest.raises(UsageError, match=r"DATE=2026-04-01 is not kept.*2026-04-30 \(r0000000000000002\), 2026-04-29"):
+        rebuild_report.chosen(shop.settings, date(2026, 4, 1), None)
+    with pytest.raises(UsageError, match="RUN=nobody"):
+        rebuild_report.chosen(shop.settings, None, "nobody")
+    assert rebuild_report.chosen(shop.settings, None, None) == (DAY, shop.runs[DAY].run_id)
+
+
+def test_a_run_from_before_there_were_such_tables_says_so(night: Night) -> None:
+    older = replace(night, risk=None, offers=None, groups=None, staying=None, models=[], checks=[], fates={}, cards=[])
+    for language in ("en", "zh"):
+        told = Page(page.page(older, language, ("en", "zh")))
+        names = {one.said for one in told.of("code")}
+        assert {"at_risk_users", "recommendations", "segments"} <= names
+        assert len(told.of("section")) == len(page.SECTIONS)
+
+
+def test_the_verdict_is_as_bad_as_its_worst_reason(shop: ReportedShop, night: Night) -> None:
+    keys = {one.key for one in night.trust.against}
+    assert keys == {"quarantine", "checks_warn", "calibration_alarm"}
+    [bad] = [one for one in trust.lines(_asked(shop), {"landed": 9, "clean": 7, "duplicate": 1, "quarantined": 0}) if one.level == "bad"]
+    assert bad.key == "lines_lost"
+    assert trust.checked([])[0].key == "no_checks"
+    failed = [replace(one, success=False, severity="critical") for one in night.checks]
+    assert trust.checked(failed)[0].level == "bad"
+    assert trust.Trust((*night.trust.reasons, bad)).verdict == "bad"
+    first = replace(night.models[0], is_baseline=True)
+    assert trust.serving([first])[0].key == "baseline_serves"
+
+
+def _asked(shop: ReportedShop) -> Any:
+    """What `trust.lines` asks: conf alone."""
+    from report.asking import Ask
+
+    return Ask(shop.context(), None, frozenset())  # type: ignore[arg-type]
+
+
+def test_rows_that_are_not_those_of_the_lake_are_told(shop: ReportedShop) -> None:
+    from report.asking import asking
+
+    with asking(shop.context()) as ask:
+        assert trust.fingerprints(ask).key == "fingerprints_equal"
+    change = "UPDATE serve.stagings SET hash_xor = hash_xor + {} WHERE run_id = '{}' AND table_name = 'outcomes' RETURNING 1"
+    run = shop.runs[DAY].run_id
+    shop.rows(change.format(1, run))
+    with asking(shop.context()) as ask:
+        reason = trust.fingerprints(ask)
+    shop.rows(change.format(-1, run))
+    assert (reason.level, reason.values["tables"]) == ("bad", "outcomes")
+
+
+def test_a_stage_is_told_by_its_last_finished_try_in_the_order_they_ended() -> None:
+    at = datetime(2026, 4, 30, tzinfo=UTC)
+
+    def tried(name: str, seconds: float | None, **detail: Any) -> StageRecord:
+        return StageRecord(name, 1, "done" if seconds else "running", at, at, seconds, detail)
+
+    tries = [tried("a", 9.0), tried("b", 2.0, spark_start_s=1.5), tried("a", 4.0), tried("c", None)]
+    assert last_attempts(tries) == [("b", 2.0, 1.5), ("a", 4.0, 0.0)]
+
+
+def test_figures_and_days_are_written_as_people_read_them() -> None:
+    assert [number(v) for v in (None, 0.12345, 12345.6, 7, -0.5)] == ["–", "0.1235", "12,346", "7", "-0.5000"]
+    assert [written(v, form) for v, form in ((0.125, "tenths"), (-3, "signed"), (None, "share"))] == ["12.5%", "−3", "–"]
+    english, chinese = words("en"), words("zh")
+    assert (english.day(DAY), chinese.day(DAY)) == ("Thu 30 Apr 2026", "2026年4月30日(周四)")
+    assert english("changed.fewer_lines", n=1204, usual=2000) == "1,204 new lines landed, fewer than the usual 2,000."
+    assert english("trust.nights_missing", n=1) == "1 night before this one was not published."
+    assert english.duration(250.0) == "4 minutes"
