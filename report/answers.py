@@ -42,7 +42,7 @@ def answers(night: Night, changed: Sequence[Told], words: Words) -> list[Answer]
 
 def joined(parts: Sequence[Markup], words: Words) -> Markup:
     """Sentences one after the other; they bring their own full stops."""
-    return Markup("" if words.language == "zh" else " ").join(parts)
+    return (Markup() if words.language == "zh" else Markup(" ")).join(parts)
 
 
 def reason_words(reason: Reason, words: Words) -> Markup:

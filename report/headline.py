@@ -83,8 +83,8 @@ def of_days(ask: Ask, days: Sequence[date]) -> dict[date, Figures]:
     if not ask.has("period_metrics"):
         return {}
     rows = ask.rows(
-        "SELECT period_start, active_users, buyers, orders, net_revenue AS revenue FROM serve.period_metrics WHERE run_id = %(run)s"
-        " AND period_unit = 'day' AND group_kind = 'all' AND period_start = ANY(%(days)s)",
+        "SELECT period_start, active_users, buyers, orders, net_revenue AS revenue FROM serve.period_metrics"
+        " WHERE run_id = %(run)s AND period_unit = 'day' AND group_kind = 'all' AND period_start = ANY(%(days)s)",
         days=list(days),
     )
     return {row.pop("period_start"): {k: None if v is None else float(v) for k, v in row.items()} for row in rows}

@@ -55,7 +55,8 @@ def read(ask: Ask) -> list[Serving]:
         model = champions[kind]
         record = registry.record_of(artefacts, model.digest)
         records = [
-            registry.record_of(artefacts, m.digest) for m in context.ledger.models(context.source.name, kind, ask.run_id)
+            registry.record_of(artefacts, m.digest)
+            for m in context.ledger.models(context.source.name, kind, ask.run_id)
         ]
         # Beside the plain scores only what serves is told: five candidates by four scores fill a screen.
         trained = [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,10 +33,10 @@ class Night:
 
     source: str
     currency: str
-    date: date
+    date: datetime.date
     run_id: str
     status: str
-    served: tuple[date, str] | None
+    served: tuple[datetime.date, str] | None
     cards: list[headline.Card]
     figures: headline.Figures
     trust: trust.Trust

@@ -127,7 +127,7 @@ def fate_words(told: str, w: Words) -> str:
 
 
 def quoted(text: str, foreign: bool) -> Markup:
-    """A sentence of a table: titles of the shop inside it are marked as such, and what is not of the page's language."""
+    """A sentence of a table, marked where it is not in the page's language; so are titles of the shop inside it."""
     safe = str(escape(text))
     parts = safe.split("“")
     marked = parts[0] + "".join(
@@ -164,7 +164,7 @@ def apart(row: dict[str, Any], w: Words) -> Markup:
             form = "share" if feature in SHARES else "one"
             values = (written(own, form), w("segments.all"), written(everybody, form))
             told.append(Markup("{} {} ({} {})").format(shown, *values))
-    return Markup(", " if w.language == "en" else "、").join(told)
+    return (Markup(", ") if w.language == "en" else Markup("、")).join(told)
 
 
 def drawn(night: Night, w: Words) -> dict[str, plots.Plot]:

@@ -38,9 +38,7 @@ class Plot:
 
 def reliability(curves: Mapping[str, Sequence[Sequence[float]]], champion: str, words: Words) -> Plot:
     """What was said against what happened in ten equal-count bins, the champion in front; the diagonal is honest."""
-    rows = [
-        {"model": name, "said": said, "happened": seen} for name, bins in curves.items() for _, said, seen in bins
-    ]
+    rows = [{"model": name, "said": said, "happened": seen} for name, bins in curves.items() for _, said, seen in bins]
     honest = pd.DataFrame({"said": [0.0, 1.0], "happened": [0.0, 1.0]})
     x = alt.X("said:Q", title=words("plot.said"), scale=_unit(), axis=_share_axis())
     y = alt.Y("happened:Q", title=words("plot.happened"), scale=_unit(), axis=_share_axis())
@@ -123,9 +121,7 @@ def by_day(rows: Rows, words: Words) -> Plot:
     """Users and buyers by day: `period_start`, `active_users`, `buyers`."""
     kinds = ("active_users", "buyers")
     told = [
-        {"day": row["period_start"].isoformat(), "kind": kind, "users": row[kind]}
-        for row in rows
-        for kind in kinds
+        {"day": row["period_start"].isoformat(), "kind": kind, "users": row[kind]} for row in rows for kind in kinds
     ]
     scale = alt.Scale(domain=list(kinds), range=list(LINES[: len(kinds)]))
     axis = alt.Axis(format="%-m/%-d", labelAngle=0, tickCount=6)
@@ -158,7 +154,7 @@ def _legend(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((VARIABLES[LINES[at % len(LINES)]], name) for at, name in enumerate(names))
 
 
-def _dashed(ends: pd.DataFrame, x: str, y: str) -> alt.Chart:
+def _dashed(ends: pd.DataFrame, x: str, y: str) -> Any:
     return alt.Chart(ends).mark_line(color=SOFT, strokeDash=[4, 4], size=1).encode(x=f"{x}:Q", y=f"{y}:Q")
 
 

@@ -91,8 +91,7 @@ def newest(ask: Ask, unit: str, most: int) -> Rows:
 def by_group(ask: Ask) -> dict[str, Rows]:
     """The newest ended week of each group, the largest groups of a kind first; a segment by its name of tonight."""
     names = (
-        "LEFT JOIN serve.segments s ON s.run_id = p.run_id AND p.group_kind = 'segment'"
-        " AND s.segment_id = p.group_name"
+        "LEFT JOIN serve.segments s ON s.run_id = p.run_id AND p.group_kind = 'segment' AND s.segment_id = p.group_name"
         if ask.has("segments")
         else "CROSS JOIN (SELECT NULL::text AS name, NULL::text[] AS name_parts) s"
     )

@@ -6,7 +6,7 @@ A text of a catalogue names its values in braces; `{n|user|users}` is the first 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -184,7 +184,7 @@ def _signed(value: Any) -> str:
     return f"{value:+,.0f}".replace("-", "−")
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Any], str]] = {
     "count": lambda v: f"{v:,.0f}",
     "signed": _signed,
     "money": lambda v: f"{v:,.0f}",

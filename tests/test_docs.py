@@ -29,6 +29,7 @@ MANUAL_JOBS = {
         "jobs/publish/rollback_model.py",
         "jobs/publish/rollback_night.py",
         "jobs/publish/sweep_runs.py",
+        "jobs/publish/rebuild_report.py",
         "jobs/recommend/explain_item.py",
         "jobs/ingest/draft_source.py",
         "jobs/ingest/check_source.py",
@@ -39,11 +40,12 @@ MANUAL_JOBS = {
 PLACES = (
     *("the landing folder", "landing/", "truth/", "bronze", "conf/", "reports/", "docs/tables", "schemas"),
     *("the registry", "the champion", "the run's champion", "MLflow", "the lake's main"),
-    *("the warehouse's roles", "the same tables of the warehouse", "for the CRM's views", "night.html", "nothing"),
+    *("the warehouse's roles", "the same tables of the warehouse", "for the CRM's views", "nothing"),
+    *("night.html", "summary.json", "index.html"),
     "with --replace-views the lake's new columns",
 )
 # First parts of paths in the repository, by which a word in a document is known to be one.
-TOP = ("bin", "conf", "dags", "docs", "expectations", "jobs", "rekindle", "requirements", "schemas", "tests")
+TOP = ("bin", "conf", "dags", "docs", "expectations", "jobs", "rekindle", "report", "requirements", "schemas", "tests")
 
 
 def tracked() -> list[Path]:

@@ -1,6 +1,7 @@
 """Write the report of a past night anew, as long as its rows are kept.
 
-Reads   ops, serve.publications, and the rows of the run as report_night does
+Reads   ops, serve.publications, the registry, recommendations, list_changes, at_risk_users, churn_changes,
+        churn_health, outcomes, suppressed_users, user_profiles (as staged in the warehouse)
 Writes  reports/<source>/<date>-<run>/summary.txt, summary.json, night.html, index.html
 
 A manual job: `make report DATE=… SOURCE=…`. It compares with the nights that the report compared with, tells what the

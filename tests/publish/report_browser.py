@@ -39,7 +39,7 @@ PALE = """least => {
 # Elements that reach over the page's edge without a part that scrolls around them.
 WIDE = """() => [...document.querySelectorAll("body *")].filter(e => {
   const box = e.getBoundingClientRect();
-  return box.width > 0 && box.right > document.documentElement.clientWidth + 1 && !e.closest(".wide") && !e.closest("svg")
+  return box.width > 0 && box.right > document.documentElement.clientWidth + 1 && !e.closest(".wide, svg")
     && getComputedStyle(e).position !== "absolute";
 }).map(e => e.tagName + "." + e.className)"""
 

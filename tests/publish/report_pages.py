@@ -112,8 +112,7 @@ FIGURES = (
     " WHERE run_id = '{run}' GROUP BY 1",
     "SELECT 'sample.' || left(user_key, 8) || '.probability', churn_probability FROM serve.at_risk_users"
     " WHERE run_id = '{run}'",
-    "SELECT 'sample.' || left(user_key, 8) || '.value', value_at_stake FROM serve.at_risk_users"
-    " WHERE run_id = '{run}'",
+    "SELECT 'sample.' || left(user_key, 8) || '.value', value_at_stake FROM serve.at_risk_users WHERE run_id = '{run}'",
     "SELECT 'health.' || kind || '.' || name, value FROM serve.churn_health WHERE run_id = '{run}'",
     "SELECT 'health.limit', alarm_above FROM serve.churn_health WHERE run_id = '{run}' AND is_alarm",
     "SELECT 'answer.share_that_left', value FROM serve.churn_health WHERE run_id = '{run}'"
@@ -172,8 +171,8 @@ FIGURES = (
     "SELECT 'window.' || basis || '.' || first_day || '.active', sum(active_users) FROM serve.retention_windows"
     " WHERE run_id = '{run}' AND period_unit = 'week' GROUP BY 1",
     "SELECT 'window.' || basis || '.' || first_day || '.retention', sum(active_users)::double precision"
-    " / sum(cohort_users) FROM serve.retention_windows WHERE run_id = '{run}' AND period_unit = 'week' GROUP BY 1, basis,"
-    " first_day",
+    " / sum(cohort_users) FROM serve.retention_windows WHERE run_id = '{run}' AND period_unit = 'week'"
+    " GROUP BY 1",
     "SELECT unnest(ARRAY['week.', 'weeks.' || period_start || '.']) || what, value FROM serve.period_metrics p,"
     " LATERAL (SELECT key AS what, nullif(value::text, 'null')::double precision AS value"
     " FROM jsonb_each(to_jsonb(p)) WHERE jsonb_typeof(value) IN ('number', 'null')) f WHERE run_id = '{run}'"

@@ -1,5 +1,5 @@
 """A shop of 160 users with three published nights in a real warehouse, every served table with rows: what the report's
-tests tell, and look at. The numbers are made by arithmetic, so that each night has others and every rebuild the same."""
+tests tell, and look at. Numbers are made by arithmetic: each night has others, and every rebuild the same."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ USERS = 160
 SOURCE = "simulated_shop"
 TITLES = ("Teapot <script>alert(1)</script>", "Mio Mango “dried” 200 g", "紫砂茶壶", "Cup & saucer")
 BANDS = ((0.75, "critical"), (0.55, "high"), (0.35, "medium"), (0.0, "low"))
+LOWERS = ["an order today is associated with 40% instead of 81%"]
 PLAIN: dict[str, Any] = {
     "string": "x", "boolean": False, "int": 1, "bigint": 1, "double": 0.5, "date": DAY,
     "timestamp": datetime(2026, 4, 30, tzinfo=UTC), "array<string>": ["x"], "array<double>": [0.5],
@@ -73,7 +74,7 @@ def of_users(night: int, day: date) -> dict[str, Rows]:
                     f"not seen for {2 + n % 40} days, is associated with leaving (+{5 + n % 9} points)",
                     "<b>usual</b> every 9",
                 ],
-                "lowers_risk": ["an order today is associated with 40% instead of 81%"] if probability >= 0.55 else None,
+                "lowers_risk": LOWERS if probability >= 0.55 else None,
                 "value_at_stake": None if n % 11 == 0 else 10.0 + n * 1.25, "value_at_stake_low": 1.0,
                 "value_at_stake_high": 900.0, "expected_days_to_purchase": 12.4, "horizon_days": 21,
                 "suggested_action": ("do_nothing", "voucher", "reminder")[n % 3], "model_version": "c" * 16,
@@ -221,7 +222,8 @@ def cohort_rows(day: date) -> dict[str, Rows]:
     repurchase = [
         {
             "group_kind": "all", "group_name": "all", "day_number": n, "buyers": 130, "at_risk": 130 - n, "repeats": 1,
-            "repurchased": n / 200, "repurchased_low": n / 230 if n else None, "repurchased_high": n / 180 if n else None,
+            "repurchased": n / 200, "repurchased_low": n / 230 if n else None,
+            "repurchased_high": n / 180 if n else None,
         }
         for n in range(91)
     ]  # fmt: skip
@@ -237,7 +239,9 @@ def periods(day: date) -> Rows:
     """Days, weeks and months of everybody, and the last week by group."""
     monday = day - timedelta(days=day.weekday())
     spans = [("day", day - timedelta(days=n)) for n in range(30)]
-    spans += [("week", monday - timedelta(weeks=w)) for w in range(1, 10)] + [("month", date(2026, m, 1)) for m in (2, 3)]
+    spans += [("week", monday - timedelta(weeks=w)) for w in range(1, 10)] + [
+        ("month", date(2026, m, 1)) for m in (2, 3)
+    ]
     rows = [told(unit, start, "all", "all", 3) for unit, start in spans]
     last = monday - timedelta(weeks=1)
     groups = {"channel": ("web", "app"), "category": ("tea <b>", "玩具"), "segment": ("s001", "s002")}
