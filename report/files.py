@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rekindle import warehouse
 from rekindle.cli import Context
 from report import index
 from report.night import Night, folder_of, summary_of
@@ -25,7 +26,10 @@ def write(context: Context, night: Night) -> Path:
     index.replace(folder / "summary.txt", summary(night, look_at(context, folder)))
     told = summary_of(night) | {"pages": list(pages)}
     index.replace(folder / index.SUMMARY, json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    served = night.served[1] if night.served else None
+    with warehouse.connect(context.settings, "writer", "rekindle report") as connection:
+        served = {
+            str(row[0]) for row in connection.execute("SELECT run_id FROM serve.pointers WHERE run_id IS NOT NULL")
+        }
     index.write(context.settings.home / "reports", context.source.name, served, languages)
     return folder / page_name("night", languages[0], languages)
 

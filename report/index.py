@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -47,11 +50,21 @@ def replace(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def write(reports: Path, source: str, served: str | None, languages: tuple[str, ...]) -> Path:
-    """The source's index and the one over all sources, in every language; the former's path.
+@contextmanager
+def alone(reports: Path) -> Iterator[None]:
+    """One process at a time lists the nights: else one that looked earlier could write later."""
+    with (reports / ".index.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
-    `served` is the run that the CRM reads of this source now.
-    """
+
+def write(reports: Path, source: str, served: set[str], languages: tuple[str, ...]) -> None:
+    """The source's index and the one over all sources, in every language; `served` are the runs that the CRM reads."""
+    with alone(reports):
+        _write(reports, source, served, languages)
+
+
+def _write(reports: Path, source: str, served: set[str], languages: tuple[str, ...]) -> None:
     nights = {
         path.name: entries(path)
         for path in sorted(reports.iterdir())
@@ -62,11 +75,10 @@ def write(reports: Path, source: str, served: str | None, languages: tuple[str, 
         name = page_name("index", language, languages)
         replace(reports / source / name, page(one, language, languages, "", served))
         replace(reports / name, page(nights, language, languages, "source", served))
-    return reports / source / page_name("index", languages[0], languages)
 
 
 def page(
-    nights: dict[str, list[Entry]], language: str, languages: tuple[str, ...], below: str, served: str | None
+    nights: dict[str, list[Entry]], language: str, languages: tuple[str, ...], below: str, served: set[str]
 ) -> str:
     """An index as HTML; `below` is "source" where the nights lie a folder deeper."""
     w = words(language)

@@ -92,7 +92,7 @@ def decomposition(rows: Rows, words: Words) -> Plot:
     kinds = {"retained": BLUE, "new": GREEN, "resurrected": AMBER, "lost": RED}
     told = [
         {
-            "period": words.short_day(row["period_start"]),
+            "period": words.tick(row["period_start"]),
             "kind": kind,
             "users": -row[f"{kind}_users"] if kind == "lost" else row[f"{kind}_users"],
             "place": place,
@@ -102,7 +102,7 @@ def decomposition(rows: Rows, words: Words) -> Plot:
         if row[f"{kind}_users"] is not None
     ]
     scale = alt.Scale(domain=list(kinds), range=list(kinds.values()))
-    order = [words.short_day(row["period_start"]) for row in rows]
+    order = [words.tick(row["period_start"]) for row in rows]
     chart = (
         alt.Chart(pd.DataFrame(told))
         .mark_bar()

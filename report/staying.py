@@ -149,6 +149,8 @@ def read(ask: Ask) -> Staying | None:
             " max(repurchased) FILTER (WHERE day_number <= 30) AS by_30,"
             " max(repurchased) FILTER (WHERE day_number <= 60) AS by_60,"
             " max(repurchased) FILTER (WHERE day_number <= 90) AS by_90, max(day_number) AS followed_days"
-            " FROM serve.repurchase_curves WHERE run_id = %(run)s AND group_kind = 'all' GROUP BY 1, 2"
+            " FROM serve.repurchase_curves WHERE run_id = %(run)s GROUP BY 1, 2"
+            " ORDER BY group_kind <> 'all', group_kind DESC, buyers DESC, group_name LIMIT %(most)s",
+            most=1 + 2 * GROUPS,
         ),
     )

@@ -136,6 +136,10 @@ class Words:
         """A calendar day without its year."""
         return f"{day.month}月{day.day}日" if self.language == "zh" else f"{day.day} {MONTHS[day.month - 1]}"
 
+    def tick(self, day: date) -> str:
+        """A calendar day on the axis of a plot, where wide characters would be cut."""
+        return f"{day.month}/{day.day}" if self.language == "zh" else self.short_day(day)
+
     def month(self, day: date) -> str:
         """A calendar month."""
         return f"{day.year}年{day.month}月" if self.language == "zh" else f"{MONTHS[day.month - 1]} {day.year}"

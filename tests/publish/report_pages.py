@@ -173,10 +173,11 @@ FIGURES = (
     "SELECT 'window.' || basis || '.' || first_day || '.retention', sum(active_users)::double precision"
     " / sum(cohort_users) FROM serve.retention_windows WHERE run_id = '{run}' AND period_unit = 'week'"
     " GROUP BY 1",
-    "SELECT unnest(ARRAY['week.', 'weeks.' || period_start || '.']) || what, value FROM serve.period_metrics p,"
+    "SELECT unnest(ARRAY[period_unit || '.', period_unit || 's.' || period_start || '.']) || what, value"
+    " FROM serve.period_metrics p,"
     " LATERAL (SELECT key AS what, nullif(value::text, 'null')::double precision AS value"
     " FROM jsonb_each(to_jsonb(p)) WHERE jsonb_typeof(value) IN ('number', 'null')) f WHERE run_id = '{run}'"
-    " AND period_unit = 'week' AND group_kind = 'all' ORDER BY period_start",
+    " AND group_kind = 'all' ORDER BY period_start",
     "SELECT unnest(ARRAY['answer.churn_rate', 'answer.lost_users']), unnest(ARRAY[churn_rate, lost_users])"
     " FROM serve.period_metrics WHERE run_id = '{run}' AND period_unit = 'week' AND group_kind = 'all'"
     " ORDER BY period_start",
@@ -184,7 +185,10 @@ FIGURES = (
     " LATERAL (SELECT key AS what, nullif(value::text, 'null')::double precision AS value"
     " FROM jsonb_each(to_jsonb(p)) WHERE jsonb_typeof(value) IN ('number', 'null')) f WHERE run_id = '{run}'"
     " AND period_unit = 'week' AND group_kind <> 'all'",
-    "SELECT 'repurchase.buyers', max(buyers) FROM serve.repurchase_curves WHERE run_id = '{run}'",
-    "SELECT 'repurchase.by_' || day_number, repurchased FROM serve.repurchase_curves WHERE run_id = '{run}'"
-    " AND day_number IN (30, 60, 90)",
+    "SELECT 'repurchase.' || group_kind || '.' || group_name || '.buyers', max(buyers) FROM serve.repurchase_curves"
+    " WHERE run_id = '{run}' GROUP BY 1",
+    "SELECT 'repurchase.' || group_kind || '.' || group_name || '.median_days', max(median_days)"
+    " FROM serve.repurchase_curves WHERE run_id = '{run}' GROUP BY 1",
+    "SELECT 'repurchase.' || group_kind || '.' || group_name || '.by_' || day_number, repurchased"
+    " FROM serve.repurchase_curves WHERE run_id = '{run}' AND day_number IN (30, 60, 90)",
 )

@@ -221,10 +221,12 @@ def cohort_rows(day: date) -> dict[str, Rows]:
     ]  # fmt: skip
     repurchase = [
         {
-            "group_kind": "all", "group_name": "all", "day_number": n, "buyers": 130, "at_risk": 130 - n, "repeats": 1,
+            "group_kind": kind, "group_name": name, "day_number": n, "buyers": 130, "at_risk": 130 - n, "repeats": 1,
+            "median_days": 71 if kind == "channel" else None,
             "repurchased": n / 200, "repurchased_low": n / 230 if n else None,
             "repurchased_high": n / 180 if n else None,
         }
+        for kind, name in (("all", "all"), ("channel", "web"))
         for n in range(91)
     ]  # fmt: skip
     return {
@@ -259,7 +261,8 @@ def told(unit: str, start: date, kind: str, name: str, times: int) -> dict[str, 
         "retention_rate": retained / (retained + lost), "buyers": 8 + seed, "orders": 9 + seed,
         "gross_revenue": 310.25 + seed, "returned_revenue": 10.0, "net_revenue": 300.25 + seed,
         "repurchase_rate": 0.4, "view_to_cart": 0.3, "cart_to_purchase": 0.5, "view_to_purchase": 0.2,
-        "gross_revenue_retention": 0.7, "net_revenue_retention": 0.9,
+        "gross_revenue_retention": 0.7, "net_revenue_retention": 0.9, "users_7d": 300, "users_30d": 700,
+        "stickiness": 0.125,
     }  # fmt: skip
 
 
