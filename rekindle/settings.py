@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
 from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
@@ -250,6 +250,21 @@ class Inbox(Strict):
     outcome_days: Days = 90
 
 
+def _several(told: object) -> object:
+    return [told] if isinstance(told, str) else told
+
+
+def _each_once(told: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(told)) < len(told):
+        raise ValueError(f"{', '.join(told)}: each language once")
+    return told
+
+
+ReportLanguages = Annotated[
+    tuple[Literal["en", "zh"], ...], BeforeValidator(_several), Field(min_length=1), AfterValidator(_each_once)
+]
+
+
 class Business(Strict):
     """The numbers that the business, not a programmer, changes.
 
@@ -257,6 +272,7 @@ class Business(Strict):
     `band_flip_limit`: the share of users that it may move into another risk band than the champion's.
     `kept_runs`: how many published runs of a source keep their rows, beside those younger than `kept_hours`.
     `holdout_share`: the share of users whom the CRM never sees, so that what contacting brings can be measured.
+    `report_language`: what the nightly report is written in; of several the first is that of night.html.
     """
 
     list_length: Annotated[int, Field(ge=1, le=100)]
@@ -269,6 +285,7 @@ class Business(Strict):
     night_tag_days: Days
     bootstrap_draws: Annotated[int, Field(ge=100)]
     coverage_margin: Annotated[float, Field(ge=0, le=1)]
+    report_language: ReportLanguages = ("en",)
     band_flip_limit: Annotated[float, Field(gt=0, le=1)]
     seed: int
 
@@ -351,8 +368,8 @@ class Settings(BaseModel):
 
     @cached_property
     def conf_fingerprint(self) -> str:
-        """Digest of all that conf says about this source: part of the run id."""
-        told = self.source.model_dump_json() + self.business.model_dump_json()
+        """Digest of all that conf says about this source's tables: part of the run id."""
+        told = self.source.model_dump_json() + self.business.model_dump_json(exclude={"report_language"})
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @cached_property
