@@ -48,6 +48,7 @@ def log(seed: int) -> Rows:
             back = 190 + back / 100  # comes back from a long silence
         at = datetime(2026, 4, 20, tzinfo=ZONE) - timedelta(days=back, seconds=1)
         kind, number = dice.choice(KINDS), dice.randrange(24)
+        kind = dice.choice(["view", "search"]) if user == "u06" else kind  # who never bought
         on_item = kind not in ("search", "contact")
         told = dice.random()
         rows.append(
