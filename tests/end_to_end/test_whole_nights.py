@@ -28,7 +28,10 @@ from rekindle.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
-FILLED = ("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "retention_metrics")
+FILLED = (
+    *("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "user_vectors"),
+    "retention_metrics",
+)
 CHANGES = (
     "churn_changes",
     "list_changes",
