@@ -39,8 +39,8 @@ class Segments(Strict):
     least_share: Share = 0.02
     fewest_topics: Annotated[int, Field(ge=2)] = 4
     most_topics: Annotated[int, Field(ge=2, le=50)] = 8
-    topic_users: Annotated[int, Field(ge=100, le=50_000)] = 3000
-    topic_words: Annotated[int, Field(ge=4, le=2000)] = 200
+    topic_users: Annotated[int, Field(ge=100, le=50_000)] = 1500
+    topic_words: Annotated[int, Field(ge=4, le=2000)] = 150
     worse_by: Annotated[float, Field(gt=0)] = 0.15
     least_overlap: Annotated[float, Field(gt=0, le=1)] = 0.3
 
