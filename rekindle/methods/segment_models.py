@@ -14,8 +14,8 @@ from rekindle.methods import clusters, topics
 from rekindle.methods.clusters import Centres, Halving, Judged, Tree
 from rekindle.methods.partitions import matched
 from rekindle.methods.segment_features import NAMES, Scale
+from rekindle.methods.segment_settings import Segments
 from rekindle.methods.topics import Topics
-from rekindle.segment_conf import Segments
 
 K_MEANS, BISECTING, TOPICS = METHODS = ("k_means", "bisecting", "topics")
 LETTERS = {K_MEANS: "s", BISECTING: "b", TOPICS: "t"}

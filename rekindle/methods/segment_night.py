@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rekindle.methods import segment_models, segment_rows, segmenting
 from rekindle.methods.segment_models import K_MEANS, TOPICS, Model
+from rekindle.methods.segment_settings import Segments
 from rekindle.methods.segmenting import Vocabulary
-from rekindle.segment_conf import Segments
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

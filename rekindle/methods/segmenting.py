@@ -23,7 +23,7 @@ from rekindle.methods.clusters import squares
 from rekindle.methods.content import words as words_of_text
 from rekindle.methods.segment_features import NAMES
 from rekindle.methods.segment_models import BISECTING, K_MEANS, METHODS, TOPICS, Documents, Model, dense
-from rekindle.segment_conf import Segments
+from rekindle.methods.segment_settings import Segments
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
-
-from rekindle.sources import Strict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Segments(Strict):
+class Segments(BaseModel):
     """Who is put into segments, how many there may be, and what keeps them from night to night.
 
     In a segment is who acted within `window_days` and at least `least_actions` times in them, where the shop has at
@@ -27,6 +25,8 @@ class Segments(Strict):
     own centre, beside the night of the fit) has them drawn anew. A new segment goes on as an old one where the two
     share at least `least_overlap` of their users (Jaccard).
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     window_days: Count = 180
     least_actions: Count = 3
