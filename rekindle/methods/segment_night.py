@@ -47,6 +47,12 @@ class Made:
     models: dict[str, Model]
     fitted: dict[str, date]
     told: dict[str, Any]
+    held: tuple[DataFrame, ...]
+
+    def release(self) -> None:
+        """Give back the memory that its frames are kept in, once they are stored."""
+        for frame in self.held:
+            frame.unpersist()
 
 
 def segmentation(
@@ -114,7 +120,7 @@ def segmentation(
     members = segmenting.members(found, people, models, few)
     moved = segmenting.movements(members, found, before.users, models.get(K_MEANS), then) if before else None
     told = {"users": users, "fitted_for": why} | {method: model.count for method, model in models.items()}
-    return Made(members, moved, rows, carried | models, fitted, told)
+    return Made(members, moved, rows, carried | models, fitted, told, (actions, people, found))
 
 
 def _people(

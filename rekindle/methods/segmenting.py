@@ -20,10 +20,10 @@ from pyspark.sql.pandas.functions import pandas_udf
 from rekindle.methods.activity import activity
 from rekindle.methods.churn_examples import chosen
 from rekindle.methods.clusters import squares
-from rekindle.methods.content import words as words_of_text
 from rekindle.methods.segment_features import NAMES
 from rekindle.methods.segment_models import BISECTING, K_MEANS, METHODS, TOPICS, Documents, Model, dense
 from rekindle.methods.segment_settings import Segments
+from rekindle.methods.words import telling_words
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -72,8 +72,9 @@ def categorised(actions: DataFrame, items: DataFrame) -> bool:
 
 
 def telling(text: str) -> list[str]:
-    """The words of a title that may name a topic, each once: no numbers, none of fewer than three Latin letters."""
-    found = dict.fromkeys(words_of_text(text))
+    """The words of a title that may name a topic, each once: no numbers, no words that stand in every text, none of
+    fewer than three Latin letters."""
+    found = dict.fromkeys(telling_words(text))
     return [w for w in found if not any(c.isdigit() for c in w) and len(w) >= (3 if w.isascii() else 2)]
 
 

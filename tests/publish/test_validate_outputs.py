@@ -32,6 +32,7 @@ from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.user_segments import USER_SEGMENTS
+from schemas.user_vectors import USER_VECTORS
 
 RUN = "r" + "1" * 16
 DAY, AS_OF = date(2026, 1, 5), date(2026, 1, 6)  # the shop opened on Thursday: one whole week
@@ -50,7 +51,7 @@ def neutral(table: Table, **given: Any) -> dict[str, Any]:
     }
     row: dict[str, Any] = {}
     for c in table.columns:
-        if c.nullable:
+        if c.nullable or c.type.startswith("array<"):
             row[c.name] = None
         elif c.type in plain:
             row[c.name] = c.allowed[0] if c.allowed else plain[c.type]
@@ -62,7 +63,11 @@ def neutral(table: Table, **given: Any) -> dict[str, Any]:
 def night() -> dict[Table, list[dict[str, Any]]]:
     """A shop with a buyer, a visitor and two items on its fifth day."""
     seen = {"first_seen_date": FIRST, "last_activity_date": FIRST}
-    bought = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5) | {"last_purchase_date": FIRST}
+    bought = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5) | {
+        "last_purchase_date": FIRST,
+        "rfm_class": "champions",
+        "return_rate": 0.0,
+    }
     features = {"days_since_activity": 4.5, "tenure_days": 4.5}
     return {
         EVENTS: [
@@ -80,6 +85,7 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(USER_PROFILES, user_key=BUYER, frequency=1, recency_days=4.5, **bought, **seen),
             neutral(USER_PROFILES, user_key=VISITOR, **seen),
         ],
+        USER_VECTORS: [neutral(USER_VECTORS, user_key=BUYER, items=1, vector=[1.0] + [0.0] * 31)],
         USER_SEGMENTS: [neutral(USER_SEGMENTS, user_key=u, unsegmented_as="too_few_users") for u in (BUYER, VISITOR)],
         SEGMENTS: [],
         SEGMENT_MOVEMENTS: [],
