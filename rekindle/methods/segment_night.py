@@ -91,8 +91,8 @@ def segmentation(
         some = segmenting.sample(segmented, users, conf, words)
     if some is not None and why is not None:
         models = segment_models.fitted(some.values, some.documents, conf, seed, known)
-    if some is None:
-        models, why = {}, None
+    if some is None or K_MEANS not in models:
+        models, why, few = {}, None, True
     then = before.models.get(K_MEANS) if before else None
     then = then if then is not None and then.ids else None
     found = segmenting.assigned(segmented, models, then).persist()

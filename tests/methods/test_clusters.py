@@ -51,7 +51,8 @@ def test_halving_finds_the_same_groups_as_scikit_learn_and_says_which_split_from
 
 def test_a_group_that_cannot_be_halved_stays_whole() -> None:
     same = np.ones((50, 2))
-    assert clusters.bisecting(same, 4, 1).count == 1
+    whole = clusters.bisecting(same, 4, 1)
+    assert (whole.count, whole.paths, set(whole.labels(same))) == (1, [""], {0})
     few = np.concatenate([same, np.full((3, 2), 9.0)])
     assert clusters.bisecting(few, 4, 1).count == 1, "three users are no segment"
 
