@@ -23,9 +23,9 @@ from rekindle.alert_conf import Alerts
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
+from rekindle.methods.segment_settings import Segments
 from rekindle.recommender_conf import Declared
 from rekindle.retention_conf import Retention
-from rekindle.segment_conf import Segments
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
