@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import reduce
+from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -17,13 +19,8 @@ COUNTED_TWICE = ("active_users", "new_users", "buyers", "orders")
 
 def rising(*columns: Column) -> Column:
     """Whether no column is above the next; one that is null is passed over."""
-    # A null compares as null, which a check takes for broken: it is no figure, so it breaks nothing.
-    pairs = zip(columns, columns[1:], strict=False)
-    held = [F.coalesce(low <= high, F.lit(True)) for low, high in pairs]
-    whole = held[0]
-    for one in held[1:]:
-        whole = whole & one
-    return whole
+    # A null compares as null, which a check takes for broken; what is no figure breaks nothing.
+    return reduce(Column.__and__, [F.coalesce(low <= high, F.lit(True)) for low, high in pairwise(columns)])
 
 
 def suite(business_date: date) -> Suite:
@@ -98,7 +95,7 @@ def suite(business_date: date) -> Suite:
 
 
 def by_week(periods: DataFrame, weeks: DataFrame) -> DataFrame:
-    """One row a week of all users that both tables tell, or that should be: retention_metrics counts the events anew."""
+    """One row a week of all users, as far as both tables tell: retention_metrics counts all events anew."""
     own = periods.where("period_unit = 'week' AND group_kind = 'all'")
     oldest = own.agg(F.min("period_start").alias("oldest"))
     counted = own.select("period_start", *[F.col(name).alias(f"own_{name}") for name in COUNTED_TWICE])
