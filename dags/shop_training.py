@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from _alerts import defaults
+from _forms import run_params
 from _learning import learn
 from _runbook import runbook
-from _runtime import ZONE, business_date, defaults, run_params
+from _runtime import ZONE, business_date
 from airflow.sdk import DAG, CronTriggerTimetable
 
 with DAG(
     dag_id="train",
-    dag_display_name="Weekly: train and judge",
+    dag_display_name="Train: both models, weekly",
     description="Train the recommender and the churn model, promote what is better",
     # A trigger without partition key: an offset of one run would be last Monday. The date is the day before the run.
     schedule=CronTriggerTimetable("0 5 * * 1", timezone=ZONE, run_immediately=timedelta(minutes=30)),
@@ -32,6 +34,6 @@ with DAG(
     user_defined_macros={"business_date": business_date},
     tags=["rekindle", "tier-2"],
 ) as dag:
-    learn(retrain="true")
+    learn(retrain="true", is_drawn=False)
 
 dag.doc_md = runbook(__doc__, dag.task_ids)

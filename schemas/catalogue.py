@@ -26,14 +26,20 @@ from schemas.retention_counts import RETENTION_COUNTS
 from schemas.retention_curves import RETENTION_CURVES
 from schemas.retention_metrics import RETENTION_METRICS
 from schemas.retention_windows import RETENTION_WINDOWS
+from schemas.segment_models import SEGMENT_MODELS
+from schemas.segment_movements import SEGMENT_MOVEMENTS
+from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_days import USER_DAYS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_segments import USER_SEGMENTS
+from schemas.user_vectors import USER_VECTORS
 from schemas.users import USERS
 
 SERVED = (
-    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, RETENTION_METRICS),
+    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, USER_VECTORS, RETENTION_METRICS),
+    *(USER_SEGMENTS, SEGMENTS, SEGMENT_MOVEMENTS),
     *(PERIOD_METRICS, COHORT_RETENTION, RETENTION_CURVES, RETENTION_WINDOWS, REPURCHASE_CURVES),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
     *(SUPPRESSED_USERS, OUTCOMES),
@@ -41,7 +47,7 @@ SERVED = (
 # What a source may tell beside events; a source without such files has no such table.
 REFERENCE = (ITEMS, USERS, CAMPAIGNS, CAMPAIGN_TARGETS, COUPONS, ITEM_MEASURES)
 LAKE = (
-    *(EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES, USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_DAYS, PERIOD_COUNTS, RETENTION_COUNTS),
-    *SERVED,
+    *(EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES),
+    *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
+    *(SEGMENT_MODELS, USER_DAYS, PERIOD_COUNTS, RETENTION_COUNTS, *SERVED),
 )

@@ -10,7 +10,6 @@ from typing import Any
 
 from rekindle.methods.activity import DIALOGUE
 from rekindle.methods.retention_periods import UNITS, add_periods, period_start
-from schemas.events import EVENTS
 
 Row = dict[str, Any]
 Of = Callable[[Row], str | None]
@@ -47,16 +46,6 @@ def random_log(seed: int, size: int = 700, users: int = 40, days: int = 100) -> 
             }
         )
     return rows
-
-
-def frame(spark: Any, rows: Iterable[Row]) -> Any:
-    """The events as the lake has them."""
-    from pyspark.sql.types import StringType, StructField, StructType
-
-    fields = [StructField(f.name, f.dataType, True) for f in EVENTS.spark_schema().fields]
-    if "channel" not in EVENTS.names:
-        fields.append(StructField("channel", StringType(), True))
-    return spark.createDataFrame([tuple(row.get(f.name) for f in fields) for row in rows], StructType(fields))
 
 
 def members(rows: list[Row], segments: dict[str, str]) -> dict[tuple[str, str], list[Row]]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from rekindle.contract import Table, conform
+from rekindle.contract import Table, conform, frame
 from rekindle.methods import retention
 from rekindle.methods.retention_cohorts import cohort_retention, retention_curves, retention_windows
 from rekindle.methods.retention_days import user_days
 from rekindle.methods.retention_period_metrics import largest_groups, period_metrics
 from rekindle.methods.retention_repurchase import repurchase_curves
 from schemas.cohort_retention import COHORT_RETENTION
+from schemas.events import EVENTS
 from schemas.period_counts import PERIOD_COUNTS
 from schemas.period_metrics import PERIOD_METRICS
 from schemas.repurchase_curves import REPURCHASE_CURVES
@@ -58,7 +59,7 @@ class Shop:
 def shop(_session: Any) -> Shop:
     def days(low: date | None, high: date) -> Any:
         landed = [r for r in LOG if (low is None or low < r["landing_date"]) and r["landing_date"] <= high]
-        return conform(user_days(story.frame(_session, landed)), USER_DAYS).localCheckpoint()
+        return conform(user_days(frame(_session, EVENTS, *landed)), USER_DAYS).localCheckpoint()
 
     def counted(added: Any, known: retention.Known | None, number: int) -> tuple[Any, Any]:
         told = _session.createDataFrame(sorted(segments(number).items()), "user_key string, segment_id string")
@@ -81,7 +82,7 @@ def shop(_session: Any) -> Shop:
         (r for r in LOG if r["landing_date"] <= NIGHTS[-1]), key=lambda r: (r["unit_price"] or 0, r["event_id"])
     )
     future = [r | {"event_id": f"{r['event_id']} later", "event_date": AS_OF} for r in seen[::9]]
-    sums, cells = counted(user_days(story.frame(_session, [*future, *seen])), None, len(NIGHTS) - 1)
+    sums, cells = counted(user_days(frame(_session, EVENTS, *future, *seen)), None, len(NIGHTS) - 1)
     anew = (rows(PERIOD_COUNTS, sums), rows(RETENTION_COUNTS, cells))
     return Shop(found, anew, sums, cells)
 

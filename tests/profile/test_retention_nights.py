@@ -12,6 +12,7 @@ import pytest
 from jobs.profile.build_features import COUNTED, store_retention
 from rekindle import night, settings, warehouse
 from rekindle.cli import Context
+from rekindle.contract import frame
 from rekindle.ledger import Ledger, RunKey
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.events import EVENTS
@@ -19,6 +20,7 @@ from schemas.period_metrics import PERIOD_METRICS
 from schemas.repurchase_curves import REPURCHASE_CURVES
 from schemas.retention_curves import RETENTION_CURVES
 from schemas.retention_windows import RETENTION_WINDOWS
+from schemas.user_segments import USER_SEGMENTS
 from tests.methods import retention_story as story
 from tests.rekindle.conftest import environment
 
@@ -52,16 +54,19 @@ class Shop:
         landed = [row for row in LOG if after < row["landing_date"] <= context.business_date]
         built_on = self.ledger.tables(base.run_id)[EVENTS.name].snapshot_id if base else None
         with self.ledger.stage(context.run_id, "clean_events") as detail:
-            night.store(context, EVENTS, story.frame(self.spark, landed), built_on)
+            night.store(context, EVENTS, frame(self.spark, EVENTS, *landed), built_on)
             detail["base"] = base.run_id if base else None
 
     def night(self, day: date, base: Context | None = None) -> Context:
         context = self.context(day, base)
         self.clean(context, base)
+        number = NIGHTS.index(day)
+        moving = [{"user_key": f"u{n:02d}", "segment_id": f"s{(n + number * (n % 5 == 0)) % 3}"} for n in range(30)]
         with self.ledger.stage(context.run_id, "build_features") as detail:
+            night.store(context, USER_SEGMENTS, frame(self.spark, USER_SEGMENTS, *moving))
             store_retention(context, night.read(context, EVENTS), day + timedelta(days=1))
             detail.update(context.detail)
-        self.ledger.accept_tables(context.run_id, [t.name for t in (EVENTS, *COUNTED, *TOLD)])
+        self.ledger.accept_tables(context.run_id, [t.name for t in (EVENTS, USER_SEGMENTS, *COUNTED, *TOLD)])
         return context
 
     def prints(self, context: Context) -> dict[str, str]:
