@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from rekindle.methods.retention_periods import by_unit, shifted, starts
-from rekindle.quality import Suite, always, suite_for
+from rekindle.quality import Suite, always, row_count, suite_for
 from schemas.period_metrics import PERIOD_METRICS
 from schemas.retention_metrics import RETENTION_METRICS
 
@@ -114,6 +114,7 @@ def suite_by_week() -> Suite:
     return Suite(
         PERIOD_METRICS.name,
         (
+            row_count(minimum=0, what="weeks"),  # a shop's first days have none
             always(
                 "as_counted_anew",
                 f"weeks in which {RETENTION_METRICS.name}, counted from all events, says other users, buyers or orders",
