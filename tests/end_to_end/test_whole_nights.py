@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
 FILLED = (
     *("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "user_vectors"),
-    *("retention_metrics", "user_segments", "segments"),
+    *("retention_metrics", "user_segments", "segments", "period_metrics", "cohort_retention", "retention_curves"),
+    *("retention_windows", "repurchase_curves"),
 )
 CHANGES = (
     "churn_changes",
