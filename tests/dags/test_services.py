@@ -102,6 +102,8 @@ def test_an_analyst_runs_a_night_and_reads_it_in_the_browser(started: tuple[Airf
         note = page.get_by_role("dialog")
         note.get_by_text("quarantined 45").first.wait_for()
         page.screenshot(path=pictures / "note.png")
+        # Wide: what lies outside is not drawn at all.
+        page.set_viewport_size({"width": 2600, "height": 1000})
         page.goto("/assets?name_pattern=crm/at_risk_users")
         page.get_by_role("link", name="crm/at_risk_users").click()
         page.get_by_text("Task Dependencies").click()
