@@ -54,6 +54,10 @@ crm: ## a query as the CRM's read-only role: make crm SQL="select …"
 crm-uri: ## the connection string of the CRM's role
 	@$(PY) -m rekindle.crm --uri
 
+.PHONY: report
+report: ## writes the report of a kept night anew: SOURCE= DATE= (default: the night published last); RUN=
+	@$(PY) jobs/publish/rebuild_report.py --source "$$SOURCE" $(if $(DATE),--date "$$DATE") $(if $(RUN),--run "$$RUN")
+
 .PHONY: export
 export: ## a view of the CRM as a CSV file: VIEW= SOURCE=; RUN=<a kept run> OUT=<file> (docs/crm.md)
 	@$(PY) -m rekindle.crm_export --view "$$VIEW" --source "$$SOURCE" $(if $(RUN),--run "$$RUN") $(if $(OUT),--out "$$OUT")

@@ -25,18 +25,19 @@ ROOT = Path(__file__).resolve().parent.parent
 MANUAL_JOBS = {
     *("jobs/publish/prepare_warehouse.py", "jobs/publish/write_docs.py"),
     *("jobs/ingest/backtest_expectations.py", "jobs/ingest/draft_source.py", "jobs/ingest/check_source.py"),
-    *("jobs/recommend/explain_item.py", "jobs/churn/compare_definitions.py"),
+    *("jobs/recommend/explain_item.py", "jobs/churn/compare_definitions.py", "jobs/publish/rebuild_report.py"),
 }
 # What a job may read or write besides tables: how its docstring begins to name it.
 PLACES = (
     *("the landing folder", "landing/", "truth/", "bronze", "conf/", "reports/", "docs/tables", "schemas"),
     *("alerts/", "dags/lineage.json"),
     *("the registry", "the champion", "the run's champion", "MLflow", "the lake's main"),
-    *("the warehouse's roles", "the same tables of the warehouse", "for the CRM's views", "night.html", "nothing"),
+    *("the warehouse's roles", "the same tables of the warehouse", "for the CRM's views", "nothing"),
+    *("night.html", "summary.json", "index.html"),
     "with --replace-views the lake's new columns",
 )
 # First parts of paths in the repository, by which a word in a document is known to be one.
-TOP = ("bin", "conf", "dags", "docs", "expectations", "jobs", "rekindle", "requirements", "schemas", "tests")
+TOP = ("bin", "conf", "dags", "docs", "expectations", "jobs", "rekindle", "report", "requirements", "schemas", "tests")
 
 
 def tracked() -> list[Path]:

@@ -16,10 +16,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rekindle": set(),
     "schemas": {"rekindle"},
     "expectations": {"rekindle", "schemas"},
-    "jobs": {"rekindle", "schemas", "expectations"},
+    "report": {"rekindle", "schemas"},
+    "jobs": {"rekindle", "schemas", "expectations", "report"},
     "dags": set(),
 }
-PACKAGES = ("rekindle", "schemas", "expectations", "jobs")
+PACKAGES = ("rekindle", "schemas", "expectations", "report", "jobs")
 # Formats whose reading runs code, and modules that read them.
 PICKLING = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "pickle5"}
 # What asks the clock or throws dice. Durations (time.monotonic) are measured, never stored in a table.

@@ -403,6 +403,7 @@ def train(context: Context) -> None:
             offer=conf.offer.model_dump(),
             leaks=made.leaks,
             search=context.detail.get("search", {}),
+            curves=churn_pictures.curves(offered, label),
         )
     }
     if not at.pays:

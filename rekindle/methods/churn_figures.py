@@ -122,6 +122,16 @@ def importance_plot(importance: Mapping[str, float], title: str) -> bytes:
     return _png(bars.properties(width=300, height=300, title=title))
 
 
+def called(label: NDArray[np.float64], score: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Those who left and those who stayed among the called so far, highest score first, from none to all."""
+    order = np.argsort(-score, kind="stable")
+    # Users of one score are called together.
+    ends = np.append(np.flatnonzero(np.diff(score[order]) != 0), len(order) - 1)
+    ends = ends[np.unique(np.linspace(0, len(ends) - 1, MOST_POINTS).astype(np.int64))]
+    left = np.append(0.0, np.cumsum(label[order])[ends])
+    return left, np.append(0.0, ends + 1.0) - left
+
+
 def _curves(
     label: NDArray[np.float64],
     scores: Scores,
@@ -134,12 +144,8 @@ def _curves(
     drawn dashed."""
     parts = []
     for name, score in scores.items():
-        order = np.argsort(-score, kind="stable")
-        # Users of one score are called together.
-        ends = np.append(np.flatnonzero(np.diff(score[order]) != 0), len(order) - 1)
-        ends = ends[np.unique(np.linspace(0, len(ends) - 1, MOST_POINTS).astype(np.int64))]
-        left = np.append(0.0, np.cumsum(label[order])[ends])
-        x, y = curve(left, np.append(0.0, ends + 1.0) - left)
+        left, stayed = called(label, score)
+        x, y = curve(left, stayed)
         parts.append(pd.DataFrame({"model": name, "x": x, "y": y, "place": np.arange(len(x))}))
     dashed = alt.Chart(pd.DataFrame(nothing, columns=["x", "y"])).mark_line(color="grey", strokeDash=[4, 4])
     lines = (

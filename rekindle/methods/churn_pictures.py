@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from rekindle.methods.churn_candidates import Candidate, Slice
 from rekindle.methods.classification import reliability
 
 SEEN = 2_000
+DIGITS = 4  # of a curve's points: finer than a pixel
 
 
 def shared(offered: Sequence[Candidate], label: NDArray[np.float64], title: str) -> dict[str, bytes]:
@@ -25,6 +26,20 @@ def shared(offered: Sequence[Candidate], label: NDArray[np.float64], title: str)
         "precision_recall.png": churn_figures.precision_recall_plot(label, scores, title),
         "gain.png": churn_figures.gain_plot(label, scores, title),
     }
+
+
+def curves(offered: Sequence[Candidate], label: NDArray[np.float64]) -> dict[str, dict[str, list[list[float]]]]:
+    """Points of two curves by model, for whoever draws them: `reliability` has (users, mean probability said, share
+    that left) of ten equal-count bins; `roc` (share of the stayers called, share of the leavers found)."""
+
+    def rounded(points: Iterable[Sequence[float]]) -> list[list[float]]:
+        return [[round(float(one), DIGITS) for one in point] for point in points]
+
+    roc = {}
+    for one in offered:
+        left, stayed = churn_figures.called(label, one.judging)
+        roc[one.name] = rounded(zip(stayed / stayed[-1], left / left[-1], strict=True))
+    return {"reliability": {one.name: rounded(reliability(label, one.probability)) for one in offered}, "roc": roc}
 
 
 def own(one: Candidate, metrics: dict[str, float], judging: Slice, title: str) -> dict[str, bytes]:

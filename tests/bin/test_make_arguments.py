@@ -20,7 +20,7 @@ RECORDER = """#!/usr/bin/env bash
 """
 TARGETS = (
     *("nightly", "backfill", "crm", "export", "show-line", "new-source", "check-source", "backtest-expectations"),
-    *("replay-quarantine", "rollback-model", "rollback", "janitor", "why", "churn-lab", "test-faults"),
+    *("replay-quarantine", "rollback-model", "rollback", "janitor", "why", "churn-lab", "test-faults", "report"),
     *("bench-ingest", "bench-recommenders", "bench-rules"),
 )
 NAMES = (
@@ -67,7 +67,7 @@ def test_a_command_in_a_value_is_a_value(tree: Path) -> None:
     # make itself leaves out blanks before a value
     texts = [text.lstrip() for text in aimed(COMMANDS, str(canary))]
     assert len(texts) >= 50
-    # Each call tries 26 of them, each name another 14 in the end: a call of all 18 targets takes 0.2 s.
+    # Each call tries 26 of them, each name another 14 in the end: a call of all 19 targets takes 0.2 s.
     for first in range(0, len(texts), 4):
         given = {name: texts[(first + at) % len(texts)] for at, name in enumerate(NAMES)}
         calls = called(tree, *TARGETS, *(f"{name}={text}" for name, text in given.items()))
@@ -81,6 +81,7 @@ def test_a_command_in_a_value_is_a_value(tree: Path) -> None:
             told("SOURCE FROM TO"),
             told("-m rekindle.crm SQL"),
             told("-m rekindle.crm_export --view VIEW --source SOURCE --run RUN --out OUT"),
+            told("jobs/publish/rebuild_report.py --source SOURCE --date DATE --run RUN"),
             told("-m rekindle.show_line FILE LINE"),
             told("jobs/ingest/draft_source.py FILE NAME"),
             told("jobs/ingest/check_source.py --source SOURCE --landing LANDING --mapping-only"),

@@ -99,6 +99,18 @@ def test_one_table_tells_of_every_method_and_score_for_all_and_for_each_group(tr
     assert parts == rows["xgboost", "all"]["rows"]
 
 
+def test_the_points_of_two_curves_are_kept_for_whoever_draws_them(trained: Night) -> None:
+    told = json.loads(registry.load(trained.artefacts, offers(trained)["xgboost"][0])[registry.JUDGED])
+    row = next(r for r in told["methods"] if (r["method"], r["group"]) == ("xgboost", "all"))
+    bins = told["curves"]["reliability"]["xgboost"]
+    assert sum(size for size, _, _ in bins) == row["rows"]
+    assert sum(size * left for size, _, left in bins) / row["rows"] == pytest.approx(row["base_rate"], abs=1e-3)
+    called, found = (list(axis) for axis in zip(*told["curves"]["roc"]["xgboost"], strict=True))
+    assert (called[0], found[0], called[-1], found[-1]) == (0.0, 0.0, 1.0, 1.0)
+    under = sum((b - a) * (x + y) / 2 for a, b, x, y in zip(called, called[1:], found, found[1:], strict=False))
+    assert under == pytest.approx(row["roc_auc"], abs=2e-3), "the area below the points is the ROC-AUC"
+
+
 def test_the_threshold_is_where_a_contact_begins_to_pay(trained: Night) -> None:
     told = json.loads(registry.load(trained.artefacts, offers(trained)["xgboost"][0])[registry.JUDGED])
     offer, at = told["offer"], told["threshold"]

@@ -1,170 +1,340 @@
-"""The night's summary and page say what came out, without a raw user id and without foreign markup."""
+"""The night's report from a real warehouse: every figure of it is a table's, in two languages, and nothing foreign
+in it runs."""
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.publish.report_night import ChurnNight, Night, last_attempts, number, page, summary, value_words
-from rekindle.ledger import CheckRecord, StageRecord
+from jobs.publish import rebuild_report, report_night
+from rekindle import settings
+from rekindle.cli import UsageError
+from rekindle.ledger import StageRecord
+from rekindle.methods.reason_words import NOTHING_STANDS_OUT, PHRASES, Values, associated
+from report import page, trust
+from report.asking import Ask, asking
+from report.earlier import last_attempts
+from report.files import look_at
+from report.night import AIRFLOW, MLFLOW, Night, collect
+from report.summary import summary
+from report.words import PLACE, catalogue, number, words, written
+from schemas.catalogue import SERVED
+from tests.publish.report_browser import browser, faults, reached_by_keyboard
+from tests.publish.report_pages import FIGURES, Page
+from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
 
-COMPARED = {
-    "other": "d0", "other_name": "popularity", "metric": "ndcg_at_10", "candidate_value": 0.3123, "other_value": 0.2,
-    "difference": 0.1123, "low": 0.0456, "high": 0.15, "rows": 1902, "candidate": "als", "coverage": 0.61,
-    "overlap": 0.372, "flip_rate": 0.83,
-}  # fmt: skip
-
-
-JUDGED = {
-    "method": "xgboost", "group": "all", "rows": 3153, "base_rate": 0.41, "roc_auc": 0.8381, "roc_auc_low": 0.824,
-    "roc_auc_high": 0.853, "pr_auc": 0.77, "lift_top_decile": 2.1, "brier_skill": 0.35, "ece": 0.0211,
-    "calibration_slope": 1.02, "accuracy": 0.7611, "precision": 0.7, "recall": 0.8, "f1": 0.7467,
-}  # fmt: skip
-
-
-@pytest.fixture
-def night() -> Night:
-    return Night(
-        source="simulated_shop",
-        date="2026-04-30",
-        run_id="r0123456789abcdef",
-        status="published",
-        served="2026-04-30 (run r0123456789abcdef)",
-        fates={"landed": 123456, "clean": 121000, "duplicate": 1456, "quarantined": 1000},
-        quarantined=[("malformed", 700), ("no_user", 300)],
-        tables=[("events", 121000), ("recommendations", 84000)],
-        checks=[
-            CheckRecord("events", "row_count", "critical", True, "1 or more", "121000"),
-            CheckRecord("events", "share_views", "warning", False, "0.5 to 0.99", "0.31"),
-        ],
-        models=[
-            {
-                "kind": "recommender", "method": "als", "digest": "d1", "judged_on": "2026-04-24 to 2026-04-30",
-                "is_new": True, "metrics": {"ndcg_at_10": 0.3123, "judged_users": 1902.0}, "comparisons": [COMPARED],
-                "reason": "als against popularity: promoted",
-            }
-        ],
-        stages=[("clean_events", 41.25, 12.0), ("publish_night", 3.5, 0.0)],
-        at_risk=[
-            {
-                "user": "ab12cd34", "churn_probability": 0.8123, "risk_band": "critical", "recency_days": 41,
-                "reasons": ["41 days without an order", "<b>usual</b> every 9"], "frequency": 7,
-                "lowers_risk": ["an order today is associated with 40% instead of 81%"], "value_at_stake": 1234.5,
-                "value_at_stake_low": 400.0, "value_at_stake_high": 2500.0, "expected_days_to_purchase": 33.2,
-                "suggested_action": "voucher",
-            }
-        ],
-        recommendations=[
-            {
-                "user": "ef56ab78", "rank": 1, "item": "Teapot <script>alert(1)</script>", "category": None,
-                "last_price": None, "reason": "popular: 12 buyers in the last 28 days",
-            }
-        ],
-        churn=ChurnNight(
-            bands=[{"risk_band": "critical", "users": 512, "probability": 0.83, "value": 4321.0, "at_risk": 1}],
-            actions=[{"suggested_action": "voucher", "users": 300, "value": 4000.0}],
-            changes=[
-                {"change": "moved", "cause": "behaviour", "band_before": "low", "band_after": "high", "users": 17},
-                {"change": "moved", "cause": "behaviour", "band_before": "high", "band_after": "low", "users": 4},
-                {"change": "left", "cause": "labels", "band_before": "low", "band_after": "–", "users": 9},
-            ],
-            watched=[
-                {"kind": "calibration", "name": "ece", "value": 0.21, "alarm_above": 0.1, "is_alarm": True,
-                 "known_as_of": "2026-04-10"},
-                {"kind": "value", "name": "tenth_10_said", "value": 77.5, "alarm_above": None, "is_alarm": False,
-                 "known_as_of": "2026-04-10"},
-                {"kind": "value", "name": "tenth_10_came", "value": 81.25, "alarm_above": None, "is_alarm": False,
-                 "known_as_of": "2026-04-10"},
-                {"kind": "feature_drift", "name": "views_30d", "value": 0.01, "alarm_above": 0.25, "is_alarm": False,
-                 "known_as_of": "2026-04-10"},
-            ],
-            table=[
-                JUDGED | {"method": "xgboost", "fit_seconds": 4.25},
-                {"method": "majority", "group": "all", "roc_auc": 0.5, "roc_auc_low": 0.5, "roc_auc_high": 0.5,
-                 "fit_seconds": None},
-            ],
-            groups=[JUDGED | {"group": "one_time_buyers", "rows": 611}],
-            threshold={"probability": 0.27},
-            pictures=[("ROC curves", "aGVsbG8=")],
-            written_back="12 event, 1 quarantined: unknown_user",
-            suppressed="31 contacted, 2 consent",
-            holdout=(
-                {"name": "all who are watched", "held_out": 157, "others": 2996, "rate": 0.41, "seen": 0.1131},
-                {"name": "at risk", "held_out": 0, "others": 80, "rate": 0.7, "seen": None},
-            ),
-            value=value_words({"model": "NBD", "buyers": 3031, "degraded": ["BG/NBD has no finite optimum"]}),
-        ),
-        look=[("this night as a page", "night.html"), ("a quarantined line", "make show-line FILE=<sha256> LINE=<n>")],
-    )  # fmt: skip
+HAS_RETENTION = "period_metrics" in {table.name for table in SERVED}
+ROOT = Path(__file__).resolve().parent.parent.parent
+# What is called the same in Chinese: figures by their names, programs, kinds of addresses.
+SAME_IN_CHINESE = {
+    *("CRM", "ROC", "AUC", "PR", "ECE", "PSI", "Brier", "ALS", "Kaplan", "Meier", "MLflow", "Airflow", "Spark", "EUR"),
+    *("English",),
+}
 
 
-FACTS = (
-    "simulated_shop", "2026-04-30", "r0123456789abcdef", "published", "123,456", "121,000", "1,456", "malformed", "700",
-    "share_views", "0.5 to 0.99", "0.31", "als", "popularity", "0.3123", "+0.1123", "+0.0456", "1,902", "clean_events",
-    "41.2", "publish_night", "ab12cd34", "voucher", "1,234", "critical", "512", "41 days without an order", "ef56ab78",
-    "Teapot", "–",
-    "popular: 12 buyers", "als against popularity", "promoted",
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def shop(environment: settings.Environment, tmp_path_factory: pytest.TempPathFactory) -> ReportedShop:
+    """Three published nights; the two earlier ones left their headlines, the last one its whole report."""
+    made = reported_shop(environment, tmp_path_factory.mktemp("home"))
+    for back in (7, 1, 0):
+        context = made.context(DAY - timedelta(days=back))
+        with made.ledger.stage(context.run_id, "report_night") as detail:
+            if back:
+                detail["headline"] = collect(context).figures
+            else:
+                report_night.run(context)
+                detail |= context.detail
+    return made
 
 
-def test_the_summary_tells_fates_checks_models_times_and_samples(night: Night) -> None:
-    told = summary(night)
-    flat = " ".join(told.split())
-    assert [fact for fact in FACTS if fact not in flat] == []
-    assert "1 of 2 hold" in told
-    assert "44.8" in told, "all stages together"
+@pytest.fixture(scope="module")
+def night(shop: ReportedShop) -> Night:
+    return collect(shop.context())
+
+
+def folder(shop: ReportedShop) -> Path:
+    return shop.settings.home / "reports" / SOURCE / f"{DAY}-{shop.runs[DAY].run_id}"
+
+
+@pytest.fixture(scope="module")
+def pages(shop: ReportedShop) -> dict[str, Page]:
+    return {
+        language: Page((folder(shop) / name).read_text(encoding="utf-8"))
+        for language, name in (("en", "night.html"), ("zh", "night.zh.html"))
+    }
+
+
+def test_every_figure_of_the_page_is_the_tables_figure(shop: ReportedShop, pages: dict[str, Page]) -> None:
+    run = shop.runs[DAY].run_id
+    day_row = f"run_id = '{run}' AND period_unit = 'day' AND group_kind = 'all' AND period_start = '{DAY}'"
+    there = {table.name for table in SERVED}
+    expected: dict[str, float | None] = {}
+    for statement in FIGURES:
+        if set(re.findall(r"serve\.(\w+)", statement)) <= there | {"stagings", "publications"}:
+            expected |= dict(shop.rows(statement.format(run=run, day=DAY, day_row=day_row)))
+    made = shop.ledger.tables(run)
+    expected |= {f"table.{name}": version.fingerprint.rows for name, version in made.items()}
+    found = pages["en"].figures
+    assert pages["zh"].figures == found, "both languages tell the same"
+    assert len(found) > (220 if HAS_RETENTION else 100)
+    unproven = sorted(found.keys() - expected.keys())
+    assert unproven == [], "a figure without SQL of its own is no figure of a table"
+
+    def same(told: str, held: float | None) -> bool:
+        return held is None if told == "" else held is not None and float(told) == pytest.approx(float(held), rel=1e-12)
+
+    differing = {
+        name: (told, expected[name])
+        for name, told in found.items()
+        if not all(same(one, expected[name]) for one in told)
+    }
+    assert differing == {}
+
+
+def test_a_figure_is_shown_as_what_it_is(pages: dict[str, Page]) -> None:
+    shown = {one.attributes["data-figure"]: one.said for one in pages["en"].of("data")}
+    assert shown["headline.at_risk"] == "58"
+    assert shown["risk.critical.value"] == f"{float(next(iter(pages['en'].figures['risk.critical.value']))):,.0f}"
+    assert shown["health.calibration.ece"] == "0.210"
+    assert shown["answer.share_that_left"] == "43.0%"
+
+
+def test_tonight_stands_beside_yesterday_and_the_same_weekday_last_week(night: Night, pages: dict[str, Page]) -> None:
+    cards = {card.name: card for card in night.cards}
+    yesterday, last_week = DAY - timedelta(days=1), DAY - timedelta(days=7)
+    assert [day for day, _ in cards["at_risk"].before.values()] == [yesterday, last_week]
+    assert cards["left"].value == 5
+    assert cards["left"].before == {"yesterday": (yesterday, 4.0), "last_week": (last_week, None)}
+    assert cards["left"].trend("yesterday") == "bad"
+    told = " ".join(pages["en"].words)
+    assert "1 more than the day before (25%)" in told
+    assert "比前一天多1（25%）" in " ".join(pages["zh"].words)
+
+
+def test_no_english_word_is_left_in_the_chinese_page_beside_names(pages: dict[str, Page]) -> None:
+    texts = [text.replace(SOURCE, "") for text in pages["zh"].words]
+    left = {word for text in texts for word in re.findall(r"[A-Za-z]{2,}", text)}
+    assert left - SAME_IN_CHINESE == {"xgboost"}, "a method's name in a plot's legend"
+    assert next(one.said for one in pages["zh"].of("h2")) == "一分钟看懂这一夜"
+
+
+def test_both_catalogues_have_the_same_keys_and_values_and_none_that_nobody_asks_for() -> None:
+    english, chinese = catalogue("en"), catalogue("zh")
+    assert english.keys() == chinese.keys()
+
+    def places(text: str) -> set[str]:
+        return {place[1] for place in PLACE.finditer(text)}
+
+    assert [key for key in english if places(english[key]) != places(chinese[key])] == []
+    files = [path for ending in ("*.py", "*.html") for path in sorted((ROOT / "report").rglob(ending))]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    literal = set(re.findall(r"""["']([a-z_]+\.[a-z_0-9]+)["']""", code))
+    begun = re.findall(r"""["']([a-z_]+\.(?:[a-z_]*_)?)(?=["'{])""", code)
+    groups = re.findall(r"""(?:term|term_or_code|in_words|has_term)\(\s*["'](\w+)["']""", code)
+    asked = (*begun, *(f"{group}." for group in (*groups, "kind", "status")))
+    assert [key for key in english if key not in literal and not key.startswith(asked)] == []
+
+
+def test_every_reason_that_a_model_gives_is_known_in_chinese() -> None:
+    untold = []
+    for value in (None, 0.4, 1.0, 3.6, 41.0):
+        for phrase in PHRASES.values():
+            for leaving in (True, False):
+                said = phrase(Values(dict.fromkeys(PHRASES, value)), leaving, "EUR")
+                told = words("zh").sentence(associated(said, leaving, 7.0))
+                if told is None or re.search(r"[A-Za-z]{2,}", told.replace("EUR", "")):
+                    untold.append((said, told))
+    assert untold == []
+    assert words("zh").sentence(NOTHING_STANDS_OUT) is not None
+    assert words("zh").sentence("what nobody ever wrote down") is None
+
+
+def test_what_a_title_says_is_text_and_nothing_is_loaded(shop: ReportedShop, pages: dict[str, Page]) -> None:
+    text = (folder(shop) / "night.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 1_500_000
+    assert "&lt;script&gt;" in text
+    for shown in pages.values():
+        assert {one.tag for one in shown.elements} & {"script", "iframe", "object", "embed", "link", "form"} == set()
+        handlers = [name for one in shown.elements for name in one.attributes if name.startswith("on")]
+        assert handlers == []
+        addresses = [
+            one.attributes[name] for one in shown.elements for name in ("href", "src") if name in one.attributes
+        ]
+        assert [a for a in addresses if not re.match(rf"#|\.\./|night|summary\.txt|{MLFLOW}|{AIRFLOW}", a)] == []
+    assert not re.search(r"url\(|@import", text)
+
+
+def test_whoever_cannot_see_it_can_read_it(pages: dict[str, Page]) -> None:
+    for language, shown in pages.items():
+        assert shown.of("html")[0].attributes["lang"] == {"en": "en", "zh": "zh-CN"}[language]
+        levels = [int(one.tag[1]) for one in shown.elements if re.fullmatch(r"h[1-6]", one.tag)]
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        ids = [one.attributes["id"] for one in shown.elements if "id" in one.attributes]
+        assert len(set(ids)) == len(ids)
+        assert set(page.SECTIONS) <= set(ids)
+        targets = {
+            one.attributes["href"][1:] for one in shown.of("a") if one.attributes.get("href", "").startswith("#")
+        }
+        assert targets <= set(ids)
+        assert len(shown.of("caption")) == len(shown.of("table"))
+        assert all("scope" in one.attributes for one in shown.of("th"))
+        plots = [one for one in shown.elements if one.attributes.get("role") == "img"]
+        assert len(plots) == len(shown.of("svg")) == (7 if HAS_RETENTION else 2)
+        assert all(len(one.attributes["aria-label"]) > 10 for one in plots)
+
+
+def test_a_browser_finds_every_section_and_nothing_that_annoys(shop: ReportedShop, tmp_path: Path) -> None:
+    with browser() as started:
+        for name, size, scheme in (
+            *(("night.html", "desktop", "light"), ("night.html", "phone", "dark")),
+            *(("night.zh.html", "phone", "light"), ("night.zh.html", "desktop", "dark")),
+        ):
+            picture = tmp_path / f"{name}-{size}-{scheme}.png"
+            assert faults(started, folder(shop) / name, page.SECTIONS, size, scheme, picture) == [], (
+                name,
+                size,
+                scheme,
+            )
+            assert picture.stat().st_size > 50_000
+        index = folder(shop).parent / "index.html"
+        assert faults(started, index, (), "phone", "light", tmp_path / "index.png") == []
+        stops = reached_by_keyboard(started, folder(shop) / "night.html")
+    assert stops == ["#main", "../index.html", "night.zh.html", "#headline"]
+
+
+def test_the_browser_tells_what_would_annoy(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<body><section id=a><h2>A</h2></section><p style='color:#aaa'>pale</p><div style='width:900px'>wide</div>"
+        "<img src='http://127.0.0.1:9/x.png'><script>console.error('loud'); missing()</script>"
+    )
+    with browser() as started:
+        found = " | ".join(faults(started, bad, ("a", "b"), "phone", "light", tmp_path / "bad.png"))
+    told = (
+        "no section b",
+        "contrast 2.32: pale",
+        "scrolls sideways",
+        "DIV",
+        "asks http",
+        "error: loud",
+        "missing is not",
+    )
+    assert [one for one in told if one not in found] == []
+
+
+def test_the_summary_reads_well_in_a_terminal(shop: ReportedShop, night: Night) -> None:
+    told = summary(night, look_at(shop.context(), Path("reports")))
     assert max(len(line) for line in told.splitlines()) <= 110
-
-
-def test_the_page_tells_the_same_and_runs_nothing(night: Night) -> None:
-    told = page(night)
     flat = " ".join(told.split())
-    assert [fact for fact in FACTS if fact not in flat] == []
-    for share in ("61%", "37%", "83%"):
-        assert f">{share}</td>" in flat
-    assert "<script" not in told, "what a title says is text"
-    assert "&lt;script&gt;" in told
-    assert "<b>usual" not in told
-    assert "an order today is associated with 40% instead of 81%" in flat
-    inside = told.replace('src="data:image/png;base64,', "")
-    assert not any(outside in inside for outside in ("src=", "href=", "url(", "@import"))
+    facts = (
+        *("night of Thu 30 Apr 2026: published", "trust it with care", "5 have left since Wed 29 Apr 2026", "critical"),
+        *(
+            "share_views: expected 0.5 to 0.99, found 0.31 <i>",
+            "malformed",
+            "clean_events",
+            "two_stages against baseline",
+        ),
+        *("Held out (all who are watched)", "The CRM wrote back of late: 12 event, 1 quarantined: unknown_user"),
+        *("Not to be contacted: 3 consent, 2 contacted", "popular: 12 buyers", "+0.1181 [+0.0900, +0.1400]"),
+        *("Since the publication before", "make show-line FILE=<sha256> LINE=<number>"),
+    )
+    assert [fact for fact in facts if fact not in flat] == []
+    assert (folder(shop) / "summary.txt").exists()
 
 
-def test_who_may_leave_is_told_with_what_changed_and_what_not_to_believe(night: Night) -> None:
-    told = " ".join(summary(night).split())
-    assert "21 moved by behaviour, 9 left by labels" in told
-    for shown in (told, " ".join(page(night).split())):
-        assert "Purchases to come by NBD of 3,031 buyers; BG/NBD has no finite optimum" in shown
-        assert "12 event, 1 quarantined: unknown_user" in shown
-        assert "31 contacted, 2 consent" in shown
-        assert "all who are watched: 157 of 3,153 are held out; 41% are expected to leave, and a true" in shown
-        assert "difference of 11.3 points between the groups would be seen" in shown
-        assert "at risk: 0 of 80 are held out; nothing can be seen without both groups" in shown
-    assert value_words({"not_told": "nobody came back"}) == "No value is told: nobody came back"
-    assert "Alarm: calibration ece is 0.210, limit 0.1" in told
-    shown = " ".join(page(night).split())
-    for fact in (
-        "calibration: ece (alarm)",
-        "0.838",
-        "0.824 to 0.853",
-        "at probability 0.27",
-        "one time buyers",
-        "4.2",
-    ):
-        assert fact in shown
-    assert '<td class="n">77.50</td><td class="n">81.25</td>' in shown
-    assert "views 30d" not in shown, "a feature that has not drifted is not told"
-    assert '<img alt="ROC curves" src="data:image/png;base64,aGVsbG8=">' in shown
+def test_programs_find_the_night_in_a_small_file(shop: ReportedShop) -> None:
+    told = json.loads((folder(shop) / "summary.json").read_text(encoding="utf-8"))
+    assert told["pages"] == ["night.html", "night.zh.html"]
+    assert (told["status"], told["is_served"], told["verdict"]) == ("published", True, "care")
+    assert told["headline"]["at_risk"] == 58
+    assert told["lines"] == {"landed": 102, "clean": 90, "duplicate": 5, "quarantined": 7}
+    assert told["checks"] == {"all": 2, "failed": 1}
 
 
-def test_a_night_of_which_nothing_is_known_yet_can_be_told(night: Night) -> None:
-    nothing = replace(night, quarantined=[], tables=[], checks=[], models=[], stages=[], at_risk=[])
-    empty = replace(nothing, recommendations=[], fates={}, churn=None, status="not published")
-    assert "not published" in summary(empty)
-    assert '<span class="bad">not published</span>' in page(empty)
+def test_a_past_night_is_told_again_with_the_same_words_and_is_listed(
+    shop: ReportedShop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder(shop).iterdir()}
+    yesterday = DAY - timedelta(days=1)
+    for day in (yesterday, DAY):
+        assert str(day) in rebuild_report.rebuild(shop.settings, day, None)
+    assert {path.name: path.read_bytes() for path in folder(shop).iterdir()} == before
+    listed = Page((folder(shop).parent / "index.html").read_text(encoding="utf-8"))
+    links = [one.attributes["href"] for one in listed.of("a") if one.attributes.get("href", "").endswith("night.html")]
+    assert links == [
+        f"{DAY}-{shop.runs[DAY].run_id}/night.html",
+        f"{yesterday}-{shop.runs[yesterday].run_id}/night.html",
+    ]
+    assert all((folder(shop).parent / link).exists() for link in links)
+    run = shop.runs[DAY].run_id
+    assert listed.figures[f"{run}.at_risk"] == {"58.0"}
+    everything = Page((folder(shop).parent.parent / "index.zh.html").read_text(encoding="utf-8"))
+    assert f"{SOURCE}/{links[0].replace('.html', '.zh.html')}" in [
+        one.attributes.get("href") for one in everything.of("a")
+    ]
+    older = (folder(shop).parent / links[1]).read_text(encoding="utf-8")
+    assert "the CRM reads the night of Thu 30 Apr 2026" in older
+
+
+def test_a_night_that_is_not_kept_is_refused_with_those_that_are(shop: ReportedShop) -> None:
+    with pytest.raises(UsageError, match=r"DATE=2026-04-01 is not kept.*2026-04-30 \(r0000000000000002\), 2026-04-29"):
+        rebuild_report.chosen(shop.settings, date(2026, 4, 1), None)
+    with pytest.raises(UsageError, match="RUN=nobody"):
+        rebuild_report.chosen(shop.settings, None, "nobody")
+    assert rebuild_report.chosen(shop.settings, None, None) == (DAY, shop.runs[DAY].run_id)
+
+
+def test_a_run_from_before_there_were_such_tables_says_so(night: Night) -> None:
+    older = replace(night, risk=None, offers=None, groups=None, staying=None, models=[], checks=[], fates={}, cards=[])
+    for language in ("en", "zh"):
+        told = Page(page.page(older, language, ("en", "zh")))
+        names = {one.said for one in told.of("code")}
+        assert {"at_risk_users", "recommendations", "segments"} <= names
+        assert len(told.of("section")) == len(page.SECTIONS)
+
+
+def test_the_verdict_is_as_bad_as_its_worst_reason(shop: ReportedShop, night: Night) -> None:
+    keys = {one.key for one in night.trust.against}
+    assert keys == {"quarantine", "checks_warn", "calibration_alarm"}
+    [bad] = [
+        one
+        for one in trust.lines(_asked(shop), {"landed": 9, "clean": 7, "duplicate": 1, "quarantined": 0})
+        if one.level == "bad"
+    ]
+    assert bad.key == "lines_lost"
+    assert trust.checked([])[0].key == "no_checks"
+    failed = [replace(one, success=False, severity="critical") for one in night.checks]
+    assert trust.checked(failed)[0].level == "bad"
+    assert trust.Trust((*night.trust.reasons, bad)).verdict == "bad"
+    first = replace(night.models[0], is_baseline=True)
+    assert trust.serving([first])[0].key == "baseline_serves"
+
+
+def _asked(shop: ReportedShop) -> Ask:
+    """What `trust.lines` asks: conf alone."""
+    return Ask(shop.context(), None, frozenset())  # type: ignore[arg-type]
+
+
+def test_rows_that_are_not_those_of_the_lake_are_told(shop: ReportedShop) -> None:
+    with asking(shop.context()) as ask:
+        assert trust.fingerprints(ask).key == "fingerprints_equal"
+    change = (
+        "UPDATE serve.stagings SET hash_xor = hash_xor + {} WHERE run_id = '{}' AND table_name = 'outcomes' RETURNING 1"
+    )
+    run = shop.runs[DAY].run_id
+    shop.rows(change.format(1, run))
+    with asking(shop.context()) as ask:
+        reason = trust.fingerprints(ask)
+    shop.rows(change.format(-1, run))
+    assert (reason.level, reason.values["tables"]) == ("bad", "outcomes")
 
 
 def test_a_stage_is_told_by_its_last_finished_try_in_the_order_they_ended() -> None:
@@ -177,5 +347,15 @@ def test_a_stage_is_told_by_its_last_finished_try_in_the_order_they_ended() -> N
     assert last_attempts(tries) == [("b", 2.0, 1.5), ("a", 4.0, 0.0)]
 
 
-def test_figures_are_written_as_people_read_them() -> None:
+def test_figures_and_days_are_written_as_people_read_them() -> None:
     assert [number(v) for v in (None, 0.12345, 12345.6, 7, -0.5)] == ["–", "0.1235", "12,346", "7", "-0.5000"]
+    assert [written(v, form) for v, form in ((0.125, "tenths"), (-3, "signed"), (None, "share"))] == [
+        "12.5%",
+        "−3",
+        "–",
+    ]
+    english, chinese = words("en"), words("zh")
+    assert (english.day(DAY), chinese.day(DAY)) == ("Thu 30 Apr 2026", "2026年4月30日(周四)")
+    assert english("changed.fewer_lines", n=1204, usual=2000) == "1,204 new lines landed, fewer than the usual 2,000."
+    assert english("trust.nights_missing", n=1) == "1 night before this one was not published."
+    assert english.duration(250.0) == "4 minutes"

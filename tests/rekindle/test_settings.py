@@ -177,6 +177,8 @@ def test_several_faulty_expressions_are_several_faults(edited: Edit) -> None:
         (SHOP, "name: simulated_shop", "name: simulated shop", "name: String should match pattern"),
         ("business.yaml", "high: 0.55", "high: 0.95", "the cut points must rise: medium < high < critical"),
         ("business.yaml", "list_length: 20", "list_length: [20", "conf/business.yaml: not YAML: "),
+        ("business.yaml", "[en, zh]", "[en, fr]", "report_language.1: Input should be 'en' or 'zh', found 'fr'"),
+        ("business.yaml", "[en, zh]", "[en, en]", "report_language: en, en: each language once"),
         ("business.yaml", "seed: 20260101", "", "conf/business.yaml: seed: Field required"),
     ],
 )
@@ -222,6 +224,9 @@ def test_the_fingerprint_of_conf_changes_with_conf_and_with_nothing_else(edited:
     before = settings.load("simulated_shop").conf_fingerprint
     assert settings.load("simulated_shop", "cluster").conf_fingerprint == before, "where it runs is not what it does"
     assert settings.load("simulated_shop", "local", comment).conf_fingerprint == before
+    chinese = settings.load("simulated_shop", "local", edited("business.yaml", "[en, zh]", "zh"))
+    assert chinese.business.report_language == ("zh",)
+    assert chinese.conf_fingerprint == before, "what the report is written in makes no other night"
     root = edited("business.yaml", "list_length: 20", "list_length: 19")
     fewer = settings.load("simulated_shop", "local", root).conf_fingerprint
     root = edited(SHOP, "alpha: 2.0", "alpha: 2.5")
