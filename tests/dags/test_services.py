@@ -102,11 +102,13 @@ def test_an_analyst_runs_a_night_and_reads_it_in_the_browser(started: tuple[Airf
         note = page.get_by_role("dialog")
         note.get_by_text("quarantined 45").first.wait_for()
         page.screenshot(path=pictures / "note.png", animations="disabled")
-        # Wide: what lies outside is not drawn at all.
+        # What lies outside the frame is not drawn at all.
         page.set_viewport_size({"width": 2600, "height": 1000})
         page.goto("/assets?name_pattern=crm/at_risk_users")
         page.get_by_role("link", name="crm/at_risk_users").click()
         page.get_by_text("Task Dependencies").click()
+        page.locator(".react-flow__minimap-node").nth(20).wait_for(state="attached")
+        page.get_by_label("Fit View").click()
         drawn = page.locator(".react-flow__node")
         drawn.filter(has_text="landing/online_retail").wait_for(state="attached")
         names = {text.split("\n")[0] for text in drawn.all_inner_texts()}
