@@ -261,8 +261,9 @@ def check_equal(spark: SparkSession, source: settings.Source, folder: Path) -> i
         "duplicates": line_cleaning.duplicates(cleaned),
         "quarantine": line_cleaning.quarantined(cleaned).drop("byte_offset"),
         "events": events.select(
-            "event_id", "user_key", "event_type", "event_ts", "event_date", "item_id", "title", "category", "order_id",
-            "quantity", "unit_price", "stars", "text", "session_id", "repairs", "file_sha256", "line_number",
+            "event_id", "user_key", "event_type", "event_ts", "event_date", "item_id", "title", "category", "brand",
+            "order_id", "quantity", "unit_price", "stars", "text", "session_id", "channel", "repairs",
+            "file_sha256", "line_number",
         ),
     }  # fmt: skip
     for name, frame in ours.items():

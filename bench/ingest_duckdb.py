@@ -24,12 +24,12 @@ from rekindle.methods.activity import WITHOUT_ITEM
 from rekindle.settings import Source
 
 FIELDS = (
-    "event_id", "ts", "type", "customer", "sku", "title", "category", "price", "qty", "order_id", "session", "stars",
-    "text", "query",
+    "event_id", "ts", "type", "customer", "sku", "title", "category", "brand", "price", "qty", "order_id", "session",
+    "stars", "text", "query", "channel",
 )  # fmt: skip
 CONTENT = (
-    "event_type", "event_ts", "user_id", "item_id", "title", "category", "order_id", "quantity", "unit_price", "stars",
-    "text", "session_id",
+    "event_type", "event_ts", "user_id", "item_id", "title", "category", "brand", "order_id", "quantity", "unit_price",
+    "stars", "text", "session_id", "channel",
 )  # fmt: skip
 BLANKS = "' ' || chr(9) || chr(13) || chr(10)"
 BLOCK_BYTES = 64  # of SHA-256
@@ -72,8 +72,9 @@ WITH told AS (
     SELECT filename, unreadable, $event_id AS event_id,
            CASE code $event_types END AS event_type,
            try_strptime(ts, '%Y-%m-%dT%H:%M:%S%z') AS event_ts,
-           $user_id AS user_id, $item_id AS item_id, $title AS title, $category AS category, $order_id AS order_id,
-           $quantity AS quantity, $unit_price AS unit_price, $stars AS stars, $text AS text, $session_id AS session_id,
+           $user_id AS user_id, $item_id AS item_id, $title AS title, $category AS category, $brand AS brand,
+           $order_id AS order_id, $quantity AS quantity, $unit_price AS unit_price, $stars AS stars, $text AS text,
+           $session_id AS session_id, $channel AS channel,
            CASE WHEN type <> code THEN 'event_type_case' END AS repairs
     FROM named
 ), dated AS (
@@ -148,9 +149,9 @@ FROM (SELECT DISTINCT user_id FROM lines WHERE rule IS NULL)
 """
 EVENTS = """
 COPY (
-    SELECT event_id, user_key, 1 AS key_version, event_type, event_ts, event_date, item_id, title, category, order_id,
-           quantity, unit_price, stars, text, session_id, repairs, NULL::VARCHAR AS flags, landing_date, file_sha256,
-           line_number
+    SELECT event_id, user_key, 1 AS key_version, event_type, event_ts, event_date, item_id, title, category, brand,
+           order_id, quantity, unit_price, stars, text, session_id, channel, repairs, NULL::VARCHAR AS flags,
+           landing_date, file_sha256, line_number
     FROM lines l JOIN files USING (file_id) JOIN users USING (user_id) JOIN places p ON p.place = l.rowid
          ANTI JOIN repeats r ON r.place = l.rowid
     WHERE rule IS NULL
@@ -281,7 +282,7 @@ def _values(
         "source": source.name,
         "folder": str(folder).replace("'", "''"),
     }
-    values |= {c: _filled(c) for c in ("title", "category", "order_id")}
+    values |= {c: _filled(c) for c in ("title", "category", "brand", "order_id", "channel")}
     values["event_id"] = _filled("event_id")
     values["in_other_case"] = Template(IN_OTHER_CASE).substitute(values)
     values["reader"] = Template(READER).substitute(values)

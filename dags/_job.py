@@ -20,21 +20,30 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from _lineage import reads, told, writes
 from _runbook import task_doc
 from _runtime import ENVIRONMENT, HOME, ROOT, business_date
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+JOBS_PYTHON = os.environ.get("REKINDLE_JOBS_PYTHON") or str(HOME / "env" / "jobs" / "bin" / "python")
 # What no retry can change, and how the task log names it.
 FINAL = {2: "was called wrongly", 3: "refused the data"}
 # Seconds between asking a killed job to end and ending it: enough for Spark to remove its temporary folders.
 GRACE = 10
+# Characters of a reason that are kept with a task; a run's note takes 1,000 in all.
+LONGEST_WHY = 600
 # Shapes of lines that are never the reason of a failure: Spark's own logging, a stack frame.
 _NOISE = re.compile(r"^(\d\d/\d\d/\d\d \d\d:\d\d:\d\d (TRACE|DEBUG|INFO|WARN)\b|\s+at |\s*$)")
 
 RUN_ID = "{{ ti.xcom_pull(task_ids='preflight_landing')['run_id'] }}"
 DAY = "{{ business_date(dag_run, params) }}"
+# As the cluster's own pages show a job.
+NAME = "{{ task.task_id }} {{ params.source }} " + DAY
+# The XCom key under which a failed task says why.
+WHY = "why"
 
 
 def job_environment() -> dict[str, str]:
@@ -110,6 +119,8 @@ class JobHook(SparkSubmitHook):
 class JobOperator(SparkSubmitOperator):
     """Runs one job; with `result`, returns the JSON object on its last line of standard output.
 
+    Why it failed is kept with the task under the key `why`: the run's note and a later reader have it in one line.
+
     Raises:
         AirflowFailException: the job ended with 2 or 3, a parameter is unknown, or the result is not what was promised.
         AirflowException: the job ended in any other way but 0; Airflow retries it.
@@ -124,6 +135,7 @@ class JobOperator(SparkSubmitOperator):
         application: str,
         application_args: list[str],
         result: tuple[str, ...] = (),
+        name: str = "{{ task.task_id }}",
         **kwargs: Any,
     ) -> None:
         self.engine = engine
@@ -132,7 +144,7 @@ class JobOperator(SparkSubmitOperator):
         super().__init__(
             application=application,
             application_args=application_args,
-            name="{{ task.task_id }} {{ params.source }} " + DAY,
+            name=name,
             do_xcom_push=bool(result),
             **kwargs,
         )
@@ -149,10 +161,19 @@ class JobOperator(SparkSubmitOperator):
         except KeyboardInterrupt:
             # Ctrl-C on `airflow dags test`: Airflow would take it for one more failure to retry.
             raise AirflowFailException(f"{self.task_id} was interrupted by hand, not retried") from None
+        except AirflowException as failed:
+            context["ti"].xcom_push(key=WHY, value=str(failed)[:LONGEST_WHY])
+            raise
         for asset in self.outlets:
             # Keyed by the day, so that a consumer can ask for the event of one night.
-            context["outlet_events"][asset].add_partitions(business_date(context["dag_run"], context["params"]))
+            day, params = business_date(context["dag_run"], context["params"]), context["params"]
+            context["outlet_events"][asset].add_partitions(day)
+            context["outlet_events"][asset].extra.update(told(day, params, self._run_id()))
         return value
+
+    def _run_id(self) -> str | None:
+        words = list(self.application_args or [])
+        return str(words[words.index("--run") + 1]) if "--run" in words else None
 
     def on_kill(self) -> None:
         if self.engine == "spark":
@@ -167,8 +188,7 @@ class JobOperator(SparkSubmitOperator):
 
     def _run_python(self) -> dict[str, Any] | None:
         job = Path(self.application).stem
-        python = os.environ.get("REKINDLE_JOBS_PYTHON") or str(HOME / "env" / "jobs" / "bin" / "python")
-        command = [python, self.application, *(self.application_args or [])]
+        command = [JOBS_PYTHON, self.application, *(self.application_args or [])]
         self.log.info("command: %s", " ".join(command))
         errors: deque[str] = deque(maxlen=200)
         output: deque[str] = deque(maxlen=200)
@@ -220,22 +240,20 @@ class JobOperator(SparkSubmitOperator):
         return value
 
 
-def job(
+def command(
     path: str,
+    arguments: Sequence[str],
     *,
-    engine: Literal["spark", "python"] = "spark",
-    run: str | None = RUN_ID,
+    engine: Literal["spark", "python"] = "python",
     more: Sequence[str] = (),
+    outlets: Sequence[Asset] = (),
     **kwargs: Any,
 ) -> JobOperator:
-    """The task that runs jobs/<path>.py; its id is the file's name.
+    """The task that runs jobs/<path>.py with these arguments, --env and `more`; its id is the file's name.
 
-    `run` is the template of --run, or None for the jobs before preflight, which works the run id out.
+    What it reads and writes for Airflow's asset view is that of lineage.json; `outlets` come beside.
     """
     task_id = Path(path).name
-    arguments = ["--source", "{{ params.source }}", "--date", DAY]
-    if run:
-        arguments += ["--run", run]
     if engine == "spark":
         # One Spark driver at a time fills a machine of two cores; a cluster makes the pool wider, not the DAG.
         kwargs = {"pool": "spark"} | kwargs
@@ -245,5 +263,23 @@ def job(
         application=str(ROOT / "jobs" / f"{path}.py"),
         application_args=[*arguments, "--env", ENVIRONMENT, *more],
         doc_md=task_doc(task_id),
+        inlets=reads(task_id),
+        outlets=[*writes(task_id), *outlets],
         **kwargs,
     )
+
+
+def job(
+    path: str,
+    *,
+    engine: Literal["spark", "python"] = "spark",
+    run: str | None = RUN_ID,
+    more: Sequence[str] = (),
+    **kwargs: Any,
+) -> JobOperator:
+    """The task of one night's job jobs/<path>.py.
+
+    `run` is the template of --run, or None for the jobs before preflight, which works the run id out.
+    """
+    arguments = ["--source", "{{ params.source }}", "--date", DAY, *(["--run", run] if run else [])]
+    return command(path, arguments, engine=engine, more=more, name=NAME, **kwargs)

@@ -77,6 +77,65 @@ TASKS: dict[str, tuple[str, str]] = {
         "Writes the night's summary: rows by fate, checks, model figures, time by stage, where to look.",
         "The night is published already. Clear the task to write the page again.",
     ),
+    "days_to_run": (
+        "Lists the days from the first to the last, both included, with the parameters of each night.",
+        "The span is empty or has more than 400 days: trigger the DAG again with other days.",
+    ),
+    "run_one_day": (
+        "Starts the DAG `nightly` for one day and waits for its end, one day after another, the earliest first. "
+        "A day whose work is done already is green at once, and publishes nothing.",
+        "That day's run of `nightly` is red: its own note and red task say why (the button Triggered DAG leads there). "
+        "Mend it, then clear this day's task: the days behind it follow. Days that were skipped because of it are "
+        "cleared the same way.",
+    ),
+    "night_to_replay": (
+        "Finds the published night of the day that was asked for, or the served one.",
+        "Exit code 2 lists the days of which a night is published: trigger again with one of them.",
+    ),
+    "replay_quarantine": (
+        "Cleans the files with quarantined lines again by the mapping as it is now, and says by rule what would become "
+        "of them. It keeps nothing.",
+        "Exit code 2: the mapping does not load, or declares the file itself otherwise (make check-source shows it). "
+        "Exit code 3: bronze lost lines; restore it from its backup.",
+    ),
+    "apply_was_asked": (
+        "Skips the rest unless `apply` was switched on.",
+        "It only reads the run's parameters; clear it.",
+    ),
+    "run_the_night": (
+        "Starts the DAG `nightly` for that night and waits for its end. A mapping that has changed cleans everything "
+        "from bronze again; one that has not leaves nothing to do.",
+        "The run of `nightly` is red: its own note and red task say why. Mend it, then clear this task.",
+    ),
+    "rollback_night": (
+        "Moves the source's one pointer to a kept run: the CRM reads that night again, at once. The next night that is "
+        "not older takes over.",
+        "Exit code 2 lists the kept runs: trigger again with one of them. Nothing was changed.",
+    ),
+    "rollback_model": (
+        "Makes an earlier champion serve again from the next night on; the one that is left is withdrawn.",
+        "Exit code 2 says what there is to go back to, or that the artefact is not whole. Nothing was changed.",
+    ),
+    "sweep_runs": (
+        "Removes rows of old, failed and abandoned runs from the warehouse, and checks that what is served is what was "
+        "published.",
+        "Exit code 3: somebody changed served rows; `rollback` serves an earlier run. Otherwise clear the task.",
+    ),
+    "check_freshness": (
+        "Looks whether every watched source has a publication of its last night by the hour in conf/environments "
+        "(`alerts.freshness`), and writes one alert a day for each that has none.",
+        "The check itself failed, so nothing is known: most often the warehouse is out of reach. The next one runs "
+        "within half an hour.",
+    ),
+    "send_alerts": (
+        "Delivers what lies in the spool of alerts to the receivers in conf/environments (`alerts`), each letter once.",
+        "A receiver did not answer or refused: the log says which and why. Nothing is lost; the next try is within "
+        "half an hour.",
+    ),
+    "everything_is_fresh": (
+        "Red while a watched source has no publication of its last night; the alert was sent already.",
+        "Look at the last run of `nightly` of the source that the log names: its note says why it did not publish.",
+    ),
 }
 
 

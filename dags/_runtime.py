@@ -6,8 +6,6 @@ Nothing of `rekindle`, `schemas`, `expectations` or `jobs` is imported: schedule
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,18 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import Param
-
 # The tree that holds jobs/ and conf/; a test points it at a small tree of its own.
 ROOT = Path(os.environ.get("REKINDLE_ROOT") or Path(__file__).resolve().parents[1])
-# All state of this installation; the alerts file is the only thing the DAGs themselves write there.
+# All state of this installation; alerts are the only thing the DAGs themselves write there.
 HOME = Path(os.environ.get("REKINDLE_HOME") or ROOT / "var")
 # Names conf/environments/<name>.yaml; handed to every job as --env.
 ENVIRONMENT = os.environ.get("REKINDLE_ENV") or "local"
 # The shop's wall clock: a night is a local day, also when the clocks change.
 ZONE = os.environ.get("REKINDLE_ZONE") or "Europe/Berlin"
-
-log = logging.getLogger(__name__)
 
 
 class Run(Protocol):
@@ -69,28 +63,6 @@ def sources() -> list[str]:
     return names
 
 
-def run_params() -> dict[str, Param]:
-    """The parameters that both DAGs take: which day, of which source."""
-    names = sources()
-    return {
-        "date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Business date",
-            description="The last day whose events count, YYYY-MM-DD. Empty: the day of the schedule, "
-            f"or on a manual run the local day before today ({ZONE}).",
-        ),
-        "source": Param(
-            "simulated_shop" if "simulated_shop" in names else names[0],
-            type="string",
-            enum=names,
-            title="Source",
-            description="Which shop's log files to read; each is described in conf/sources/<name>.yaml.",
-        ),
-    }
-
-
 def retry_seconds() -> int:
     """Seconds before the first retry (REKINDLE_RETRY_SECONDS, default 60); each further wait is twice as long.
 
@@ -101,47 +73,3 @@ def retry_seconds() -> int:
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"REKINDLE_RETRY_SECONDS is {text!r}, expected a whole number of seconds, at least 1")
     return int(text)
-
-
-def alert(context: Any) -> None:
-    """Append one JSON line about a task that failed for good to HOME/alerts/alerts.jsonl, and log it.
-
-    Keys: dag, task, run, date (null when the parameters themselves were refused), source, attempt, error, log_url.
-    Whoever forwards alerts (mail, chat, pager) tails this file. A full disk must not hide the failure that is being
-    reported, so a line that cannot be written is logged instead of raised.
-    """
-    ti, params = context["ti"], context.get("params") or {}
-    run = context.get("dag_run")
-    line = {
-        "dag": ti.dag_id,
-        "task": ti.task_id,
-        "run": ti.run_id,
-        "date": business_date(run, params) if run else None,
-        "source": params.get("source"),
-        "attempt": ti.try_number,
-        "error": str(context.get("exception") or ""),
-        "log_url": getattr(ti, "log_url", None),
-    }
-    text = json.dumps(line, ensure_ascii=False)
-    log.error("alert %s", text)
-    path = HOME / "alerts" / "alerts.jsonl"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as alerts:
-            alerts.write(text + "\n")
-    except OSError:
-        log.exception("alert not written to %s", path)
-
-
-def defaults() -> dict[str, Any]:
-    """Arguments every task gets: who owns it, how it is retried, how long it may take, who hears of its failure."""
-    return {
-        "owner": "growth-data",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=retry_seconds()),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=30),
-        # A simulated night takes minutes. A job that hangs must not block every later night (max_active_runs=1).
-        "execution_timeout": timedelta(hours=3),
-        "on_failure_callback": [alert],
-    }

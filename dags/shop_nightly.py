@@ -7,21 +7,26 @@ Runs at 04:00 of the shop's clock for the day before; trigger it by hand for any
 **If it fails**: the CRM goes on reading the last good night, whole. Open the red task's log: its last lines say what
 was found, what was expected and what to do. Every task may be cleared at any time: the run id names the work, so
 the same work is done once, and other input is another run. Tasks that refused their data (exit code 3) or their
-arguments (2) are not retried; all others were retried twice already. Alerts: `alerts/alerts.jsonl` in REKINDLE_HOME.
+arguments (2) are not retried; all others were retried twice already. The run's note says what came out, or why nothing
+did; whoever is named under `alerts` in conf/environments is told. Many days: `rerun`. Lines that a mended mapping would
+understand now: `replay_quarantine`. An earlier night again: `rollback`.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from _alerts import defaults
+from _forms import run_params, yes_or_no
 from _job import job
 from _learning import learn
+from _lineage import CRM_TABLES
 from _runbook import runbook
-from _runtime import ZONE, business_date, defaults, run_params
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param, chain
+from _runtime import ZONE, business_date
+from airflow.sdk import DAG, CronPartitionTimetable, chain
 
-# One event a published or stored night, keyed by its business date: other DAGs may wait for it.
-CRM_TABLES = Asset(name="crm_tables", uri="rekindle://warehouse/crm", group="rekindle")
+# What report_night tells at its end: the numbers of the run's note (dags/plugins/run_notes.py).
+HEADLINE = ("status", "message", "fates", "at_risk", "recommendations", "users", "failed_checks", "seconds", "report")
 
 with DAG(
     dag_id="nightly",
@@ -40,24 +45,22 @@ with DAG(
     is_paused_upon_creation=False,
     params={
         **run_params(),
-        "retrain": Param(
-            False,
-            type="boolean",
-            title="Retrain",
-            description="Train both models also if there are champions. Without it they are trained only on a source's "
-            "first night, and weekly by the DAG train.",
+        "retrain": yes_or_no(
+            "Retrain",
+            "Train both models also if there are champions. Without it they are trained only on a source's first "
+            "night, and weekly by the DAG train.",
         ),
     },
     default_args=defaults(),
     user_defined_macros={"business_date": business_date},
-    tags=["rekindle", "tier-1"],
+    tags=["rekindle", "tier-1", "publishes"],
 ) as dag:
     chain(
         learn(retrain="{{ params.retrain | string | lower }}"),
         [job("recommend/recommend_items"), job("churn/score_churn")],
         job("publish/validate_outputs"),
         job("publish/publish_night", engine="python", outlets=[CRM_TABLES]),
-        job("publish/report_night", engine="python"),
+        job("publish/report_night", engine="python", result=HEADLINE),
     )
 
 dag.doc_md = runbook(__doc__, dag.task_ids)

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from _alerts import defaults
+from _forms import run_params
 from _learning import learn
 from _runbook import runbook
-from _runtime import ZONE, business_date, defaults, run_params
+from _runtime import ZONE, business_date
 from airflow.sdk import DAG, CronTriggerTimetable
 
 with DAG(

@@ -8,17 +8,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from rekindle.methods.activity import activity
-from rekindle.quality import Suite, always, row_count, suite_for
+from rekindle.methods.rfm import class_of
+from rekindle.quality import Check, Suite, always, row_count, suite_for
 from schemas.user_profiles import USER_PROFILES
 
 MOST_CATEGORIES = 3
+MOST_KEYWORDS = 10
 ROUNDING = 1e-9  # of three shares added as doubles
 
 
 def suite(business_date: date) -> Suite:
     """The checks on rows."""
-    shares, names = F.col("top_category_shares"), F.col("top_categories")
-    total = F.aggregate(shares, F.lit(0.0), lambda so_far, share: so_far + share)
     today = F.lit(business_date)
     bought = F.col("last_purchase_date").isNotNull()
     return suite_for(
@@ -43,7 +43,7 @@ def suite(business_date: date) -> Suite:
                 f"users with {c} but no purchase, or the other way round",
                 F.col(c).isNotNull() == bought,
             )
-            for c in ("recency_days", "recency_score", "frequency_score", "monetary_score")
+            for c in ("recency_days", "recency_score", "frequency_score", "monetary_score", "rfm_class")
         ],
         always(
             "frequency_for_buyers",
@@ -51,23 +51,85 @@ def suite(business_date: date) -> Suite:
             (F.col("frequency") > 0) == bought,
         ),
         always(
-            "shares_fit_names",
-            f"users whose category shares are not as many as their categories, or more than {MOST_CATEGORIES}",
-            F.coalesce(F.size(shares) == F.size(names), shares.isNull() & names.isNull())
-            & F.coalesce(F.size(names) <= MOST_CATEGORIES, F.lit(True)),
+            "class_of_scores",
+            "users whose class is not that of their scores",
+            F.col("rfm_class") == class_of(F.col("recency_score"), F.col("frequency_score"), F.col("monetary_score")),
+            where=bought,
+        ),
+        # The habits are told of everybody, by the same days as the dates.
+        always(
+            "streaks_fit_dates",
+            "users whose streaks do not fit their first and last day",
+            (F.col("current_streak_days") <= F.col("longest_streak_days"))
+            & (F.col("longest_streak_days") <= F.date_diff("last_activity_date", "first_seen_date") + 1)
+            & ((F.col("current_streak_days") > 0) == (F.col("last_activity_date") == today)),
         ),
         always(
-            "shares_within_one",
-            "users whose category shares add up to more than 1",
+            "interval_of_two_days",
+            "users with one active day and an interval, or the other way round",
+            F.col("usual_interval_days").isNull() == (F.col("first_seen_date") == F.col("last_activity_date")),
+        ),
+        *_list("top_category_shares", "top_categories", MOST_CATEGORIES),
+        *_list("current_category_shares", "current_categories", MOST_CATEGORIES),
+        *_list("current_brand_shares", "current_brands", MOST_CATEGORIES),
+        _fit("keyword_weights", "keywords", MOST_KEYWORDS),
+        always(
+            "strongest_first",
+            "users whose keywords do not stand by their weights, or with one that weighs nothing",
+            (F.sort_array("keyword_weights", asc=False) == F.col("keyword_weights"))
+            & (F.array_min("keyword_weights") >= 0)
+            & (F.array_max("keyword_weights") <= 1 + ROUNDING),
+            where=F.col("keyword_weights").isNotNull(),
+        ),
+        *[
+            always(
+                f"{one}_with_{other}",
+                f"users with {one} and without {other}, or the other way round",
+                F.col(one).isNull() == F.col(other).isNull(),
+            )
+            for one, other in (("usual_channel", "usual_channel_share"), ("price_band", "price_level"))
+        ],
+        always(
+            "stars_of_reviews",
+            "users with stars and without a review of any, or the other way round",
+            (F.col("stars_count") > 0) == F.col("stars_mean").isNotNull(),
+        ),
+        always(
+            "bought_to_tell",
+            "users who never bought and have a price level, a share of discounts or a rate of returns",
+            F.coalesce("price_level", "discount_line_share", "discount_spend_share", "return_rate").isNull(),
+            where=~bought,
+        ),
+    )
+
+
+def _list(shares: str, names: str, most: int) -> tuple[Check, Check, Check]:
+    """The checks on an array of names and the shares beside it, of which a lost or doubled part is the usual fault."""
+    total = F.aggregate(F.col(shares), F.lit(0.0), lambda so_far, share: so_far + share)
+    return (
+        _fit(shares, names, most),
+        always(
+            f"{shares}_within_one",
+            f"users whose {shares} add up to more than 1",
             total <= 1 + ROUNDING,
-            where=shares.isNotNull(),
+            where=F.col(shares).isNotNull(),
         ),
         always(
-            "shares_are_shares",
-            "users with a category share that is not above 0 or not at most 1",
-            F.forall(shares, lambda share: (share > 0) & (share <= 1 + ROUNDING)),
-            where=shares.isNotNull(),
+            f"{shares}_are_shares",
+            f"users with one of {shares} that is not above 0 or not at most 1",
+            F.forall(F.col(shares), lambda share: (share > 0) & (share <= 1 + ROUNDING)),
+            where=F.col(shares).isNotNull(),
         ),
+    )
+
+
+def _fit(numbers: str, names: str, most: int) -> Check:
+    told, named = F.col(numbers), F.col(names)
+    return always(
+        f"{numbers}_fit_names",
+        f"users whose {numbers} are not as many as their {names}, or more than {most}",
+        F.coalesce(F.size(told) == F.size(named), told.isNull() & named.isNull())
+        & F.coalesce(F.size(named) <= most, F.lit(True)),
     )
 
 

@@ -33,6 +33,11 @@ _HOSTS = rf"{_HOST}(?::\d{{1,5}})?(?:,{_HOST}(?::\d{{1,5}})?)*"
 _FILE = r"/[^?#;&%\x00-\x1f\x7f]+"
 _CATALOG = re.compile(rf"jdbc:(?:sqlite:{_FILE}|postgresql://{_HOSTS}/[a-z_][a-z0-9_]{{0,62}})")
 _TRACKING = re.compile(rf"<[\w ]+>|sqlite:///{_FILE}|https?://{_HOST}(?::\d{{1,5}})?(?:/[\w./-]*)?")
+# Plain http only on this machine: a token would travel in clear text.
+_WEBHOOK = re.compile(
+    rf"<[\w ]+>|https://{_HOST}(?::\d{{1,5}})?(?:/[\w./~-]*)?|http://(?:127\.0\.0\.1|localhost)(?::\d{{1,5}})?(?:/[\w./~-]*)?"
+)
+_MAILBOX = re.compile(r"<[\w ]+>|[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SETTING = re.compile(r"spark(?:\.[A-Za-z0-9_-]+)+")
 
@@ -64,6 +69,18 @@ def _tracking(uri: str) -> str:
     return uri
 
 
+def _webhook(uri: str) -> str:
+    if not _WEBHOOK.fullmatch(uri):
+        raise _untold("expected https://<host>/<path>, without user, query or fragment; http only for 127.0.0.1")
+    return uri
+
+
+def _mailbox(address: str) -> str:
+    if not _MAILBOX.fullmatch(address):
+        raise ValueError("expected one mail address, as in growth@shop.example")
+    return address
+
+
 def _host(name: str) -> str:
     if not re.fullmatch(_HOST, name):
         raise ValueError("expected the name or address of one host")
@@ -84,6 +101,8 @@ def _setting(name: str) -> str:
 
 CatalogUri = Annotated[str, AfterValidator(_catalog)]
 TrackingUri = Annotated[str, AfterValidator(_tracking)]
+WebhookUri = Annotated[str, AfterValidator(_webhook)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Host = Annotated[str, AfterValidator(_host)]
 OneLine = Annotated[str, AfterValidator(_one_line)]
 SparkSetting = Annotated[str, AfterValidator(_setting)]

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-Type = Literal["string", "boolean", "int", "bigint", "double", "date", "timestamp", "array<string>", "array<double>"]
+Type = Literal[
+    "string",
+    "boolean",
+    "int",
+    "bigint",
+    "double",
+    "decimal(38,6)",
+    "date",
+    "timestamp",
+    "array<string>",
+    "array<double>",
+]
 Privacy = Literal["none", "pseudonym", "personal"]
 
 # The one place where a type's names in the two stores meet.
@@ -25,6 +36,7 @@ POSTGRES_TYPES: dict[str, str] = {
     "int": "integer",
     "bigint": "bigint",
     "double": "double precision",
+    "decimal(38,6)": "numeric(38,6)",
     "date": "date",
     "timestamp": "timestamptz",
     "array<string>": "text[]",
@@ -88,6 +100,16 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """A table of users as directions: the column that holds them (arrays of doubles of length 1), and the name of the
+    CRM's function that finds the users whose directions are nearest to a user's. The table's key is `user_key`.
+    """
+
+    vector: str
+    function: str
+
+
+@dataclass(frozen=True)
 class Table:
     """One table. The first line of `doc` says what one row is; `partition_by` is a column or an Iceberg transform.
 
@@ -104,6 +126,7 @@ class Table:
     served: bool = False
     version: int = 1
     changes: Changes | None = None
+    likeness: Likeness | None = None
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +146,12 @@ class Table:
             faults += [f"column {n} of changes is not declared" for n in needed if n not in names]
             if not IDENTIFIER.fullmatch(self.changes.of):
                 faults.append(f"changes of {self.changes.of!r}: expected a table's name")
+        if self.likeness is not None:
+            directions = self.by_name.get(self.likeness.vector)
+            if directions is None or directions.type != "array<double>" or self.key != ("user_key",):
+                faults.append(f"likeness by {self.likeness.vector}: expected an array<double> and the key user_key")
+            if not IDENTIFIER.fullmatch(self.likeness.function):
+                faults.append(f"likeness by function {self.likeness.function!r}: expected a name as a column's")
         if faults:
             raise ContractError(f"table {self.name}: " + "; ".join(faults))
 
@@ -233,6 +262,7 @@ def _spark_type(name: str) -> Any:
         "int": t.IntegerType(),
         "bigint": t.LongType(),
         "double": t.DoubleType(),
+        "decimal(38,6)": t.DecimalType(38, 6),
         "date": t.DateType(),
         "timestamp": t.TimestampType(),
     }

@@ -17,6 +17,7 @@ ARROW_TYPES: dict[str, Any] = {
     "int": pa.int32(),
     "bigint": pa.int64(),
     "double": pa.float64(),
+    "decimal(38,6)": pa.decimal128(38, 6),
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", "UTC"),
     "array<string>": pa.list_(pa.string()),

@@ -14,6 +14,7 @@ A row's text, engine by engine the same, its columns in the contract's order, jo
                        little more there); from |x| ≥ 9·10¹⁸ on, infinities included, only `+huge` or `-huge`;
                        `nan`. Zero and minus zero are one value. A change of less than a millionth may not show.
                        (IEEE multiplication, addition and floor are exact in the same way everywhere; printing is not.)
+    decimal(38,6)      digits, a point and six digits
     date               days since 1970-01-01
     timestamp          microseconds since 1970-01-01 UTC
     array<…>           length, then its elements, joined by U+001E

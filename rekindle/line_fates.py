@@ -18,8 +18,8 @@ from rekindle.line_rules import OUT_OF_WINDOW
 
 # What makes two lines of one event id tell the same: everything canonical but where the lines stand.
 PAYLOAD = (
-    "event_type", "event_ts", "user_key", "item_id", "title", "category", "order_id", "quantity", "unit_price", "stars",
-    "text", "session_id",
+    "event_type", "event_ts", "user_key", "item_id", "title", "category", "brand", "order_id", "quantity", "unit_price",
+    "stars", "text", "session_id", "channel",
 )  # fmt: skip
 HELD = "held"
 CONFLICT = "id_conflict"

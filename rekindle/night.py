@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rekindle import lake
 from rekindle.cli import Context, UsageError
@@ -79,6 +80,45 @@ def served_before(context: Context, table: Table, nights: int) -> list[tuple[dat
         if version is not None and lake.exists(context.spark, source, table, version.snapshot_id):
             found[day] = lake.read(context.spark, source, table, version.snapshot_id)
     return sorted(found.items(), key=lambda pair: pair[0], reverse=True)[:nights]
+
+
+@dataclass(frozen=True)
+class Base:
+    """The night to whose rows this one adds, and its versions of some tables."""
+
+    run_id: str
+    snapshots: dict[str, int]
+
+
+def grown_from(context: Context, stage: str, tables: Sequence[Table], made_by: Mapping[str, object]) -> Base | None:
+    """The night whose events tonight's were added to, where this stage may add to its `tables`, too; None otherwise.
+
+    It may if checks accepted them, the lake still holds them, and that night's stage said `made_by` in its detail:
+    what decides the rows, such as a digest of code and conf.
+    """
+    ledger, source = context.ledger, context.source.name
+    base = _said(context, context.run_id, "clean_events").get("base")
+    if base is None or base != context.this_run.plan["base"]:
+        return None
+    said = _said(context, base, stage)
+    versions = ledger.tables(base)
+    found = [versions.get(table.name) for table in tables]
+    if any(said.get(key) != value for key, value in made_by.items()):
+        return None
+    if not all(version is not None and version.accepted for version in found):
+        return None
+    snapshots = {version.table: version.snapshot_id for version in found if version is not None}
+    if not all(lake.exists(context.spark, source, table, snapshots[table.name]) for table in tables):
+        return None
+    return Base(base, snapshots)
+
+
+def _said(context: Context, run_id: str, stage: str) -> dict[str, Any]:
+    """What the stage told of itself when it was last done; nothing where it never was."""
+    done = [
+        record.detail for record in context.ledger.stages(run_id) if (record.name, record.status) == (stage, "done")
+    ]
+    return done[-1] if done else {}
 
 
 def store(context: Context, table: Table, df: DataFrame, base: int | None = None) -> TableVersion:

@@ -19,10 +19,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from rekindle import conf_faults
 from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
+from rekindle.alert_conf import Alerts
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
 from rekindle.recommender_conf import Declared
+from rekindle.retention_conf import Retention
+from rekindle.segment_conf import Segments
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +94,66 @@ class Recommend(Strict):
     shown_nights: Annotated[int, Field(ge=0)] = 7
 
 
+class Silence(Strict):
+    """From which silence on: `intervals` times the user's own median interval between active days, but no less than
+    `least_days` and no more than `most_days`; the latter for users with one active day.
+    """
+
+    intervals: Annotated[float, Field(gt=0)]
+    least_days: Days
+    most_days: Days
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Silence:
+        if self.least_days > self.most_days:
+            raise ValueError(f"least_days {self.least_days} is above most_days {self.most_days}")
+        return self
+
+
+class LifeCycle(Strict):
+    """Stages of a user: the first that fits of lapsed and slipping (silent for so long), returned (within
+    `returned_days` of coming back from a silence of `lapsed`), new (first seen within `new_days`); else active.
+    """
+
+    new_days: Days = 30
+    returned_days: Days = 30
+    slipping: Silence = Silence(intervals=2, least_days=14, most_days=45)
+    lapsed: Silence = Silence(intervals=4, least_days=30, most_days=90)
+
+    @model_validator(mode="after")
+    def _lapsed_is_longer(self) -> LifeCycle:
+        short, long = self.slipping, self.lapsed
+        for name in ("intervals", "least_days", "most_days"):
+            if getattr(long, name) <= getattr(short, name):
+                raise ValueError(f"lapsed.{name} {getattr(long, name)} is not above slipping's {getattr(short, name)}")
+        return self
+
+
+class Vectors(Strict):
+    """Users as directions: word2vec of items (rekindle/methods/item2vec.py), `dimension` numbers each, of at most
+    `actions` actions of the last `days`, of users in the order of their keys' hashes.
+    """
+
+    dimension: Annotated[int, Field(ge=2, le=256)] = 32
+    days: Days = 365
+    actions: Annotated[int, Field(ge=1_000, le=5_000_000)] = 100_000
+    epochs: Annotated[int, Field(ge=1)] = 5
+    contexts: Annotated[int, Field(ge=1)] = 1
+    negatives: Annotated[int, Field(ge=1)] = 5
+    learning_rate: Annotated[float, Field(gt=0)] = 0.2
+
+
+class Profiles(Strict):
+    """Who a user is. A word is a keyword only if at least `keyword_users` users have it: fewer tell who, not what.
+    A purchase is at a discount from `discount_from` (a share) below the item's usual price.
+    """
+
+    keyword_users: Annotated[int, Field(ge=1)] = 5
+    discount_from: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    life_cycle: LifeCycle = LifeCycle()
+    vectors: Vectors = Vectors()
+
+
 class Action(Strict):
     """What the shop can do for a user: for users of these bands from this value at stake on."""
 
@@ -140,7 +203,10 @@ class Source(Ingest):
     not_customers: NotCustomers = NotCustomers()
     churn: Churn
     win_back: WinBack = WinBack()
+    retention: Retention = Retention()
     recommend: Recommend
+    profiles: Profiles = Profiles()
+    segments: Segments = Segments()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -273,7 +339,7 @@ class Identity(Strict):
 
 
 class Environment(Strict):
-    """Where things run. `{home}` in a value is the state folder."""
+    """Where things run, and who hears of what fails there. `{home}` in a value is the state folder."""
 
     name: str
     spark: Spark
@@ -281,6 +347,7 @@ class Environment(Strict):
     warehouse: Warehouse
     mlflow: MLflow
     identity: Identity
+    alerts: Alerts = Alerts()
 
 
 class Settings(BaseModel):
@@ -318,6 +385,13 @@ class Settings(BaseModel):
         key = self.environment.identity.key_version
         return hashlib.sha256(f"{told} {code} {key}".encode()).hexdigest()[:16]
 
+    @cached_property
+    def retention_version(self) -> str:
+        """Digest of what decides the sums of retention: a night adds only to sums that were made by the same."""
+        code = digest_of_code(self.root, *RETENTION_CODE)
+        told = self.source.retention.model_dump_json(exclude={"told", "groups", "repurchase_days"})
+        return hashlib.sha256(f"{told} {code}".encode()).hexdigest()[:16]
+
     def as_of(self, business_date: date) -> date:
         """The first local day that the night of `business_date` may not look at."""
         return business_date + timedelta(days=1)
@@ -331,6 +405,13 @@ INGEST_CODE = (
     *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "objects", "streams", "parquet")),
     "rekindle/methods/activity.py",
     "schemas/events.py",
+)
+
+# What decides the sums of retention, as far as code does, beside INGEST_CODE.
+RETENTION_CODE = (
+    *(f"rekindle/methods/retention{part}.py" for part in ("", "_cells", "_days", "_members", "_periods", "_sums")),
+    *("rekindle/methods/activity.py", "rekindle/methods/user_features.py"),
+    *("schemas/user_days.py", "schemas/period_counts.py", "schemas/retention_counts.py"),
 )
 
 

@@ -245,12 +245,14 @@ class EventsMapping(Mapped):
     item_id: str = "NULL"
     title: str = "NULL"
     category: str = "NULL"
+    brand: str = "NULL"
     order_id: str = "NULL"
     quantity: str = "NULL"
     unit_price: str = "NULL"
     stars: str = "NULL"
     text: str = "NULL"
     session_id: str = "NULL"
+    channel: str = "NULL"
     denied_user_ids: tuple[str, ...] = ()
     flags: tuple[Mark, ...] = ()
 
@@ -324,8 +326,8 @@ class ItemMeasuresMapping(Mapped):
 
 
 _OF_KIND: dict[Kind, str] = {
-    "text": "event_type user_id item_id title category brand order_id text session_id age_band gender region occupation"
-    " tier campaign_id coupon_id measure",
+    "text": "event_type user_id item_id title category brand order_id text session_id channel age_band gender region"
+    " occupation tier campaign_id coupon_id measure",
     "number": "quantity unit_price stars value",
     "day": "registered_date start_date end_date measured_date",
 }

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, InvalidCatalogName, InvalidPassword
 from psycopg.rows import TupleRow
 
-from rekindle import embedded, identity, warehouse_tables, warehouse_views
+from rekindle import embedded, identity, warehouse_tables, warehouse_vectors, warehouse_views
 from rekindle.contract import Table
 from rekindle.methods import holdout
 from rekindle.settings import Environment, Settings, home
@@ -229,6 +229,7 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
             conn.execute(statement)
         for statement in warehouse_views.rights(tables):
             conn.execute(statement)
+        warehouse_vectors.make(conn, tables, replace_views)
         if conn.info.server_version >= MAINTAIN_SINCE:
             for statement in warehouse_tables.maintenance([t.name for t in tables]):
                 conn.execute(statement)
@@ -424,7 +425,7 @@ def _make_table(conn: Connection, table: Table, change: bool) -> list[str]:
             differences.append(f"serve.{table.name} lacks column {column.name}")
         elif found[column.name] != expected:
             differences.append(f"serve.{table.name}.{column.name} is {found[column.name]}, expected {expected}")
-    gone = sorted(set(found) - set(table.names) - {"run_id", "source"})
+    gone = sorted(set(found) - set(table.names) - {"run_id", "source"} - warehouse_vectors.own_columns(table))
     differences += [f"serve.{table.name} has column {name}, which the contract does not know" for name in gone]
     if not differences:
         for statement in table.postgres_ddl("serve"):

@@ -19,16 +19,25 @@ from schemas.outcomes import OUTCOMES
 from schemas.quarantine import QUARANTINE
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.segment_models import SEGMENT_MODELS
+from schemas.segment_movements import SEGMENT_MOVEMENTS
+from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_segments import USER_SEGMENTS
+from schemas.user_vectors import USER_VECTORS
 from schemas.users import USERS
 
 SERVED = (
-    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, RETENTION_METRICS),
+    *(RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES, USER_PROFILES, USER_VECTORS, RETENTION_METRICS),
+    *(USER_SEGMENTS, SEGMENTS, SEGMENT_MOVEMENTS),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH),
     *(SUPPRESSED_USERS, OUTCOMES),
 )
 # What a source may tell beside events; a source without such files has no such table.
 REFERENCE = (ITEMS, USERS, CAMPAIGNS, CAMPAIGN_TARGETS, COUPONS, ITEM_MEASURES)
-LAKE = (EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES, USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS, *SERVED)
+LAKE = (
+    *(EVENTS, DUPLICATES, QUARANTINE, *REFERENCE, DAY_PROFILES),
+    *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS, SEGMENT_MODELS, *SERVED),
+)

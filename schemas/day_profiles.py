@@ -14,12 +14,14 @@ DUE = {
     "item_id": f"event_type NOT IN ({', '.join(map(repr, WITHOUT_ITEM))})",
     "title": "item_id IS NOT NULL",
     "category": "item_id IS NOT NULL",
+    "brand": "item_id IS NOT NULL",
     "order_id": "event_type = 'purchase'",
     "quantity": "event_type IN ('purchase', 'return')",
     "unit_price": "item_id IS NOT NULL",
     "stars": "event_type IN ('review', 'rating')",
     "text": "event_type IN ('review', 'search')",
     "session_id": "true",
+    "channel": "true",
 }
 
 DAY_PROFILES = Table(

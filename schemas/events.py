@@ -37,6 +37,7 @@ EVENTS = Table(
         ),
         Column("title", "string", "The item's title as logged; null where the line has none.", nullable=True),
         Column("category", "string", "The item's category as logged; null where the line has none.", nullable=True),
+        Column("brand", "string", "The item's brand or maker as logged; null where the line has none.", nullable=True),
         Column("order_id", "string", "The order this line belongs to; null outside orders.", nullable=True),
         Column(
             "quantity",
@@ -65,6 +66,12 @@ EVENTS = Table(
             privacy="personal",
         ),
         Column("session_id", "string", "The visit this action belongs to; null where not logged.", nullable=True),
+        Column(
+            "channel",
+            "string",
+            "The device or the sales channel by which the user acted, as logged; null where the line has none.",
+            nullable=True,
+        ),
         Column("repairs", "string", "Ids of the repairs made to the line, by comma; null if none.", nullable=True),
         Column(
             "flags",

@@ -24,21 +24,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # Jobs that people start, and `make` for them; every other job is a task of a DAG.
 MANUAL_JOBS = {
     *("jobs/publish/prepare_warehouse.py", "jobs/publish/write_docs.py"),
-    *("jobs/ingest/backtest_expectations.py", "jobs/ingest/replay_quarantine.py"),
-    *(
-        "jobs/publish/rollback_model.py",
-        "jobs/publish/rollback_night.py",
-        "jobs/publish/sweep_runs.py",
-        "jobs/publish/rebuild_report.py",
-        "jobs/recommend/explain_item.py",
-        "jobs/ingest/draft_source.py",
-        "jobs/ingest/check_source.py",
-        "jobs/churn/compare_definitions.py",
-    ),
+    "jobs/publish/rebuild_report.py",
+    *("jobs/ingest/backtest_expectations.py", "jobs/ingest/draft_source.py", "jobs/ingest/check_source.py"),
+    *("jobs/recommend/explain_item.py", "jobs/churn/compare_definitions.py"),
 }
 # What a job may read or write besides tables: how its docstring begins to name it.
 PLACES = (
     *("the landing folder", "landing/", "truth/", "bronze", "conf/", "reports/", "docs/tables", "schemas"),
+    *("alerts/", "dags/lineage.json"),
     *("the registry", "the champion", "the run's champion", "MLflow", "the lake's main"),
     *("the warehouse's roles", "the same tables of the warehouse", "for the CRM's views", "nothing"),
     *("night.html", "summary.json", "index.html"),

@@ -31,7 +31,7 @@ TYPE_RULES = {
     "bad_price": "unit_price",
     "bad_stars": "stars",
 }
-MAY_BE_EMPTY = ("title", "category", "order_id", "unit_price", "text", "session_id")
+MAY_BE_EMPTY = ("title", "category", "brand", "order_id", "unit_price", "text", "session_id", "channel")
 
 # The day's number and whom it is about, or why the day is not judged.
 Read = Callable[[Days, date], "tuple[float, str] | str"]

@@ -28,7 +28,7 @@ from rekindle.sources import NAME
 
 TO_FILL_IN = "`FILL IN`"
 WHO_AND_WHAT: tuple[Role, ...] = ("user_id", "item_id")
-AS_TEXT: tuple[Role, ...] = ("order_id", "session_id", "title", "category", "text")
+AS_TEXT: tuple[Role, ...] = ("order_id", "session_id", "title", "category", "brand", "text", "channel")
 WEIGHTS = {"view": 1, "cart": 3, "favourite": 3, "purchase": 5, "rating": 1}
 EXTENSIONS = re.compile(r"(\.(csv|tsv|txt|json|jsonl|ndjson|log|data|dat|parquet|gz|zst))+$", re.IGNORECASE)
 

@@ -3,7 +3,7 @@
 Reads   ops.files, bronze, quarantine and events (of the served night, or of DATE's)
 Writes  nothing
 
-A manual job: `make replay-quarantine SOURCE=…` calls it, no DAG does. Of bronze it cleans the files that have
+By hand: `make replay-quarantine SOURCE=…`, or the DAG `replay_quarantine`. Of bronze it cleans the files that have
 quarantined lines; no line's text is shown. Exit codes: 0 done, 2 the mapping does not load, there is no such night, or
 it cannot be replayed, 3 the lines are no longer where the quarantine says, 75 the warehouse did not answer.
 """
@@ -11,6 +11,7 @@ it cannot be replayed, 3 the lines are no longer where the quarantine says, 75 t
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,6 +203,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--date", help="business date of a published night, YYYY-MM-DD; without it the served one")
     parser.add_argument("--env", default="local", help="name of an environment in conf/environments")
     parser.add_argument("--night-only", action="store_true", help="only print the night's date: Spark is not started")
+    parser.add_argument("--json", action="store_true", help="with --night-only: date and run_id, for the scheduler")
     return parser.parse_args(argv)
 
 
@@ -221,7 +223,8 @@ def replayed(given: argparse.Namespace) -> None:
     day = settings.parse_date(given.date) if given.date else None
     night = night_of(Ledger(lambda: warehouse.connect(loaded.environment, "writer")), loaded.source.name, day)
     if given.night_only:
-        sys.stdout.write(f"{night.run.business_date}\n")
+        told = {"date": str(night.run.business_date), "run_id": night.run.run_id}
+        sys.stdout.write(f"{json.dumps(told) if given.json else told['date']}\n")
         return
     _show(loaded, night)
 

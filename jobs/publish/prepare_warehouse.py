@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rekindle import embedded, identity, lake_schema, settings, warehouse
+from rekindle import embedded, identity, lake_schema, settings, warehouse, warehouse_vectors
 from schemas.catalogue import LAKE, SERVED
 
 
@@ -25,6 +25,9 @@ def prepare(environment: settings.Environment, replace_views: bool) -> None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     warehouse.prepare(environment, SERVED, replace_views)
     if replace_views:
+        with warehouse.connect(environment, "owner", "rekindle migrate") as conn:
+            for told in warehouse_vectors.missing(conn, SERVED):
+                sys.stdout.write(f"warehouse: {told}\n")
         for column in lake_schema.add_columns(environment, LAKE):
             sys.stdout.write(f"lake: added {column}\n")
 

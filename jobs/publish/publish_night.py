@@ -1,6 +1,6 @@
 """Stage the night's tables in the warehouse and serve them to the CRM, in one transaction.
 
-Reads   recommendations, at_risk_users, user_profiles, retention_metrics
+Reads   tables (all that are served)
 Writes  the same tables of the warehouse, for the CRM's views
 
 Reads the lake's snapshots straight from their metadata files, without Spark.

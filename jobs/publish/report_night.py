@@ -10,6 +10,7 @@ headline figures are kept in the stage's detail, for the nights to come to compa
 
 from __future__ import annotations
 
+from rekindle import night_headline
 from rekindle.cli import Context, main
 from rekindle.failpoints import failpoint
 from report.files import write
@@ -23,6 +24,8 @@ def run(context: Context) -> None:
     failpoint("report.before_files")
     first = write(context, night)
     context.log.info("report=%s verdict=%s", first, night.trust.verdict)
+    told = {name: int(night.figures[of] or 0) for name, of in (("users", "watched"), ("at_risk", "at_risk"))}
+    night_headline.say(night_headline.headline(context, first, **told))
 
 
 if __name__ == "__main__":

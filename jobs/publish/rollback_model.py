@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         return cli.fail(cli.USAGE, f"KIND={given.kind!r} is unknown; legal values: {', '.join(MODEL_KINDS)}")
     try:
         loaded = settings.load(given.source, given.env)
-        told = roll_back(loaded, kind, given.digest, given.why.strip() or "no reason was given", cli.operator())
+        told = roll_back(loaded, kind, given.digest or None, given.why.strip() or "no reason was given", cli.operator())
     except settings.SettingsError as error:
         return cli.fail(cli.USAGE, *error.faults)
     except (UsageError, LedgerError, warehouse.WarehouseError) as error:

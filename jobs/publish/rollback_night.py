@@ -3,7 +3,8 @@
 Reads   serve.publications
 Writes  serve.pointers, serve.pointer_moves
 
-A manual job: `make rollback RUN=… WHY=…`. No Spark, no lake: the rows of kept runs lie in the warehouse.
+By hand: `make rollback RUN=… WHY=…`, or the DAG `rollback`. No Spark, no lake: the rows of kept runs lie in the
+warehouse.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Reads   serve.publications (and the rows of the served run)
 Writes  serve.stagings, ops.runs (and removes the rows of old, failed and abandoned runs)
 
-A manual job: `make janitor`. Every night removes old runs at its end, too; this does so after nights that died, and
-looks at the served rows as no night does.
+By hand: `make janitor`, or weekly by the DAG `sweep`. Every night removes old runs at its end, too; this does so after
+nights that died, and looks at the served rows as no night does.
 """
 
 from __future__ import annotations

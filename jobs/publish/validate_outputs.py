@@ -23,9 +23,14 @@ from expectations import (
     outcomes,
     recommendations,
     retention_metrics,
+    segment_models,
+    segment_movements,
+    segments,
     suppressed_users,
     user_features,
     user_profiles,
+    user_segments,
+    user_vectors,
 )
 from rekindle import night, quality
 from rekindle.cli import Context, main
@@ -45,13 +50,19 @@ from schemas.list_changes import LIST_CHANGES
 from schemas.outcomes import OUTCOMES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.segment_models import SEGMENT_MODELS
+from schemas.segment_movements import SEGMENT_MOVEMENTS
+from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_segments import USER_SEGMENTS
+from schemas.user_vectors import USER_VECTORS
 
 TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
-    *(USER_PROFILES, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
+    *(USER_PROFILES, USER_VECTORS, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
+    *(USER_SEGMENTS, SEGMENTS, SEGMENT_MOVEMENTS, SEGMENT_MODELS),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH, SUPPRESSED_USERS, OUTCOMES),
 )
 
@@ -70,6 +81,7 @@ def batches(
     `frames` and `rows` (what the ledger holds) are by table name, `events` among the frames.
     """
     profiles, features = frames[USER_PROFILES.name], frames[USER_FEATURES.name]
+    members, moved = frames[USER_SEGMENTS.name], frames[SEGMENT_MOVEMENTS.name]
     items, lists = frames[ITEM_FEATURES.name], frames[RECOMMENDATIONS.name]
     tonight = features.where(F.col("as_of") == F.lit(as_of))
     [first] = activity(frames[EVENTS.name]).agg(F.min("event_date").alias("day")).collect()
@@ -90,6 +102,15 @@ def batches(
         ),
         whole(user_profiles.suite(business_date), profiles),
         quality.Batch(user_profiles.suite_by_user(), user_profiles.by_user(profiles, frames[EVENTS.name]), None),
+        whole(user_vectors.suite(business_date, source.profiles.vectors.dimension), frames[USER_VECTORS.name]),
+        quality.Batch(user_vectors.suite_by_user(), user_vectors.by_user(frames[USER_VECTORS.name], profiles), None),
+        whole(user_segments.suite(business_date), members),
+        quality.Batch(user_segments.suite_by_user(), user_segments.by_user(members, profiles), None),
+        whole(segments.suite(business_date), frames[SEGMENTS.name]),
+        quality.Batch(segments.suite_by_segment(), segments.by_segment(frames[SEGMENTS.name], members), None),
+        whole(segment_movements.suite(business_date), moved),
+        quality.Batch(segment_movements.suite_by_user(), segment_movements.by_user(moved, members), None),
+        whole(segment_models.suite(business_date), frames[SEGMENT_MODELS.name]),
         whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
         whole(recommendations.suite(business_date), recommendations.with_known(lists, items)),
         whole(

@@ -1,7 +1,8 @@
 """List twenty items for every user with tonight's champion and the conf's rules, each with a reason; and each item's
 neighbours; and whose list begins with another item than the one served before.
 
-Reads   events, item_features, item_measures, excluded_users, recommendations (of earlier nights: what was shown)
+Reads   events, item_features, item_measures, excluded_users, the run's champion,
+        recommendations (of earlier nights: what was shown)
 Writes  recommendations, item_similarities, list_changes
 """
 

@@ -7,8 +7,6 @@ items that have a text, each item's vector divided by its l2 norm.
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +20,7 @@ from scipy import sparse
 from rekindle.methods.interactions import Interactions, Users, matrix_of
 from rekindle.methods.model_arrays import matrix_packed, matrix_unpacked
 from rekindle.methods.ragged import Ragged, offsets_of
-
-WORD = re.compile(r"\w+")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, in order; one written in two ways of Unicode is one word (NFKC)."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).lower())
+from rekindle.methods.words import words
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,12 @@ from rekindle.methods import log_times
 Kind = Literal["blank", "whole number", "number", "time", "time of day", "text"]
 Role = Literal[
     "event_id", "event_time", "event_type", "user_id", "item_id", "order_id", "session_id", "title", "category",
-    "quantity", "unit_price", "amount", "stars", "text",
+    "brand", "quantity", "unit_price", "amount", "stars", "text", "channel",
 ]  # fmt: skip
 
 # A column of numbers may have a word in one value of fifty; with more, it holds codes such as C536365.
 NUMERIC = 0.98
+MOST_CHANNELS = 30  # a column of more different values names devices one by one
 # Ids of these are nobody's user or item.
 OTHER_THINGS = {"coupon", "campaign", "promotion", "promo", "voucher", "store", "ad", "banner"}
 
@@ -39,11 +40,13 @@ ROLE_WORDS: dict[Role, tuple[str, ...]] = {
     "session_id": ("session", "visit", "sid"),
     "title": ("title", "name", "description"),
     "category": ("category", "cate", "cat", "department", "genre", "categories"),
+    "brand": ("brand", "maker", "manufacturer", "vendor"),
     "quantity": ("quantity", "qty", "units", "pieces", "count"),
     "unit_price": ("price", "unitprice"),
     "amount": ("amount", "value", "total", "sales", "revenue", "spend", "spent", "paid", "turnover"),
     "stars": ("rating", "stars", "star"),
     "text": ("text", "comment", "review", "body", "query", "message", "keyword"),
+    "channel": ("channel", "device", "platform"),
 }
 # Words of event types as logs write them, to the canonical types.
 EVENT_WORDS: dict[str, tuple[str, ...]] = {
@@ -214,7 +217,7 @@ def guess(profiles: Sequence[Profile], rows: Sequence[Mapping[str, str | None]],
     roles: dict[Role, str] = {}
     order: tuple[Role, ...] = (
         "event_time", "user_id", "item_id", "event_type", "order_id", "session_id", "event_id", "stars", "quantity",
-        "unit_price", "amount", "category", "title", "text",
+        "unit_price", "amount", "category", "title", "text", "brand", "channel",
     )  # fmt: skip
     alone = tuple(p.name for p in profiles if p.distinct == p.values > 1)
     for role in order:
@@ -273,6 +276,8 @@ def _fitness(column: Profile, role: Role, named: bool) -> float:
             return 0
         says_id = 0.5 if set(words_of(column.name)) & EMPTY_WORDS else 0
         return (by_name + says_id) * (by_name == 3)
+    if role == "channel":
+        return by_name * (by_name == 3 and column.distinct <= MOST_CHANNELS)
     if role in ("title", "text") and column.kind != "text":
         return 0
     return (by_name == 3) * (0.1 + (column.kind == "text") * (by_name - column.share_blank))

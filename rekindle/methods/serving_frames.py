@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekindle.methods import similarities, tastes
-from rekindle.methods.content import Content, FittedContent, words
+from rekindle.methods.content import Content, FittedContent
 from rekindle.methods.decay import decayed_sum
 from rekindle.methods.interactions import Interactions
 from rekindle.methods.list_batch import ItemFacts as ListedItems
@@ -24,6 +24,7 @@ from rekindle.methods.recommenders import Recommender
 from rekindle.methods.repurchase import Clocks
 from rekindle.methods.serving import Served, gap_sums
 from rekindle.methods.two_stage import FittedTwoStage
+from rekindle.methods.words import words
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -6,6 +6,7 @@ shop's collector would log them. Days are lived strictly in order and every sour
 asked for. A world can be saved on any morning and goes on from there exactly as if it had never stopped.
 """
 
+import hashlib
 import io
 import zlib
 from dataclasses import dataclass, fields, replace
@@ -43,6 +44,7 @@ WEEKEND_HOURS = (10, 6, 3, 2, 1, 2, 5, 12, 28, 48, 62, 66, 60, 54, 54, 56, 58, 5
 OWN_HOUR_SHARE = 0.6  # of visits that come at the person's usual hour rather than at the shop's
 OFFER_SHARE = 0.1  # of items that are on offer in a given week, 15 to 30 % off
 TROUBLED_WEEK_SHARE, TROUBLED_LATE_FACTOR = 0.15, 5.0  # weeks in which the courier is overwhelmed
+CHANNELS = ("app", "mobile_web", "web")
 SETTLED_TENURE_DAYS = 700  # those who are there on the first day came some time in the two years before
 
 
@@ -227,12 +229,26 @@ class World:
             "device": DEVICES[int(self.people.device[user])],
             "synthetic": True,
         }
+        record["channel"] = channel_of(record["device"], record["customer"], record["session"])
         return record
 
 
 def customer_id(user: int) -> str:
     """The id by which the shop's log knows the `user`-th person ever to arrive."""
     return f"C{100_000 + user}"
+
+
+def channel_of(device: str, customer: str, session: str) -> str:
+    """By what a visit came: a person keeps to one way in 60 to 100 % of the visits. No draw: a hash of who and which.
+
+    Those with a phone or a tablet have the app or do not; those with a desktop come by the web.
+    """
+    visit = hashlib.sha256(f"{customer} {session}".encode()).digest()[:2]
+    has_app, keeps_to, luck, other = hashlib.sha256(customer.encode()).digest()[:2] + visit
+    usual = "web" if device == "desktop" else "app" if has_app < 140 else "mobile_web"
+    if luck < 256 * 0.6 + keeps_to * 0.4:
+        return usual
+    return [name for name in CHANNELS if name != usual][other % 2]
 
 
 def open_shop(conf: SimulationConf) -> World:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pendulum
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.sdk.definitions._internal.types import ArgNotSet
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 
@@ -20,7 +21,14 @@ OURS = ("rekindle", "schemas", "expectations", "jobs")
 HEAVY = ("pyspark", "pandas", "numpy", "yaml", "mlflow", "great_expectations", *OURS)
 FOLDER = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 ROOT = os.environ["REKINDLE_ROOT"]
-PREFLIGHT = {"run_id": "r0123456789abcdef", "due": True, "train": True}
+HANDED_ON = {
+    "preflight_landing": {"run_id": "r0123456789abcdef", "due": True, "train": True},
+    "night_to_replay": {"date": "2026-01-01", "run_id": "r0123456789abcdef"},
+}
+# For the fields that have no default.
+GIVEN = {
+    "first_day": "2026-01-01", "last_day": "2026-01-03", "run": "r0123456789abcdef", "why": "the lists are odd",
+}  # fmt: skip
 
 before = set(sys.modules)
 bag = BundleDagBag(dag_folder=FOLDER, bundle_path=FOLDER, bundle_name="dags-folder")
@@ -28,14 +36,21 @@ loaded = {name.split(".")[0] for name in set(sys.modules) - before}
 business_date = sys.modules["_runtime"].business_date
 
 # The scheduled night of 2 January, local time: its partition key is the 1st.
-run = SimpleNamespace(partition_key="2026-01-01", logical_date=None, run_after=datetime(2026, 1, 2, 1, tzinfo=UTC))
+run = SimpleNamespace(
+    partition_key="2026-01-01",
+    logical_date=None,
+    run_after=datetime(2026, 1, 2, 1, tzinfo=UTC),
+    triggering_user_name="ana",
+)
 dags, commands = {}, {}
 known_dags: dict[str, Any] = dict(bag.dags)
 for dag_id, dag in sorted(known_dags.items()):
     dags[dag_id] = {
         "doc": dag.doc_md,
+        "title": dag.dag_display_name,
+        "description": dag.description,
         "params": {
-            key: param.schema | {"doc": param.description}
+            key: param.schema | {"doc": param.description, "has_default": not isinstance(param.value, ArgNotSet)}
             for key, param in ((key, dag.params.get_param(key)) for key in dag.params)
         },
         "schedule": repr(dag.timetable),
@@ -51,8 +66,10 @@ for dag_id, dag in sorted(known_dags.items()):
                 "rule": str(task.trigger_rule.value),
                 "retries": task.retries,
                 "alerts": len(task.on_failure_callback or []),
+                "reads": sorted(asset.name for asset in task.inlets),
+                "writes": sorted(asset.name for asset in task.outlets),
                 "after": sorted(task.upstream_task_ids),
-                "pushes": task.do_xcom_push,
+                "pushes": getattr(task, "do_xcom_push", False),
             }
             for task in dag.tasks
         },
@@ -61,11 +78,11 @@ for dag_id, dag in sorted(known_dags.items()):
         if not hasattr(task, "engine"):
             continue
         context = {
-            "params": {key: dag.params.get_param(key).value for key in dag.params},
+            "params": {key: GIVEN.get(key, dag.params.get_param(key).value) for key in dag.params},
             "dag_run": run,
             "dag": dag,
             "task": task,
-            "ti": SimpleNamespace(xcom_pull=lambda task_ids: {"preflight_landing": PREFLIGHT}[task_ids]),
+            "ti": SimpleNamespace(xcom_pull=lambda task_ids: HANDED_ON[task_ids]),
         }
         task.render_template_fields(context, jinja_env=dag.get_template_env())
         program = "spark-submit" if task.engine == "spark" else "python"

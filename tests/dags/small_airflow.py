@@ -9,12 +9,29 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# The jobs of a night, and those that are started by hand or watch over the nights.
 JOBS = {
     "ingest": ("land_simulated_day", "preflight_landing", "clean_events", "validate_events"),
     "profile": ("build_features",),
     "recommend": ("train_recommender", "recommend_items"),
     "churn": ("train_churn", "score_churn"),
     "publish": ("judge_models", "validate_outputs", "publish_night", "report_night"),
+}
+OTHERS = {
+    "ingest": ("replay_quarantine",),
+    "publish": ("rollback_night", "rollback_model", "sweep_runs", "check_freshness", "send_alerts"),
+}
+HEADLINE = {
+    "status": "published", "message": "", "at_risk": 551, "users": 2131, "recommendations": 84000, "failed_checks": 1,
+    "fates": {"landed": 12345, "clean": 12000, "duplicate": 300, "quarantined": 45}, "seconds": 187.4,
+    "report": "reports/night.html",
+}  # fmt: skip
+# What a job's last line says, where the scheduler reads it.
+ANSWERS = {
+    "preflight_landing": {"run_id": "r0123456789abcdef", "due": True, "train": True},
+    "report_night": HEADLINE,
+    "replay_quarantine": {"date": "2026-04-30", "run_id": "r0123456789abcdef"},
+    "check_freshness": {"watched": 1, "late": []},
 }
 # Stands for every job: notes how it was called, says something, and ends as behaviour.json asks.
 SMALL_JOB = """
@@ -34,12 +51,12 @@ code = codes[min(attempt, len(codes) - 1)]
 if code:
     sys.stderr.write(f"error: {name}: table events: found 0 rows, expected at least 1\\n")
 time.sleep(asked.get(name, {}).get("sleep", 0))
-if name == "preflight_landing" and not code:
-    answer = {"run_id": "r0123456789abcdef", "due": True, "train": True} | asked.get(name, {}).get("answer", {})
+answers = json.loads(ANSWERS)
+if name in answers and not code:
     print("one more line on standard output")
-    print(json.dumps(answer))
+    print(json.dumps(answers[name] | asked.get(name, {}).get("answer", {})))
 sys.exit(code)
-"""
+""".replace("ANSWERS", repr(json.dumps(ANSWERS)))
 # Stands for Spark, so that a whole night takes seconds: starts the application as its driver would be started.
 SMALL_SPARK = f"""#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$REKINDLE_HOME/submits.txt"
@@ -65,8 +82,8 @@ class Airflow:
             **more,
         }
         self.home.mkdir(parents=True)
-        for stage, jobs in JOBS.items():
-            (self.tree / "jobs" / stage).mkdir(parents=True)
+        for stage, jobs in [*JOBS.items(), *OTHERS.items()]:
+            (self.tree / "jobs" / stage).mkdir(parents=True, exist_ok=True)
             for job in jobs:
                 (self.tree / "jobs" / stage / f"{job}.py").write_text(SMALL_JOB)
         for source in ("simulated_shop", "online_retail"):

@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from jobs.profile.build_features import retention_metrics
 from rekindle import contract, fingerprint, lake, settings
+from rekindle.methods.retention_weeks import retention_metrics
 from schemas.events import EVENTS
 from tests.ingest.landed_files import cleaned, inspected
 

@@ -142,8 +142,8 @@ def test_a_day_s_figures_are_those_counted_by_hand_in_whatever_order_its_lines_a
         ("event_lines", "view"): 1,
         **{("given_lines", name): value for name, value in given.items()},
     }
-    on_items = dict.fromkeys(("item_id", "title", "category", "unit_price"), 4.0)
-    assert due == on_items | {"event_ts": 5, "session_id": 5, "order_id": 3, "quantity": 3, "text": 1}
+    on_items = dict.fromkeys(("item_id", "title", "category", "brand", "unit_price"), 4.0)
+    assert due == on_items | {"event_ts": 5, "session_id": 5, "channel": 5, "order_id": 3, "quantity": 3, "text": 1}
     assert given == dict.fromkeys(due, 0.0) | {
         **{"event_ts": 5, "item_id": 4, "title": 1, "unit_price": 3},
         **{"order_id": 3, "quantity": 3, "text": 1, "session_id": 1},

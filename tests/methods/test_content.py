@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from rekindle.methods.content import Content, FittedContent, words
+from rekindle.methods.content import Content, FittedContent
 from rekindle.methods.interactions import Interactions, Users, lists
 from rekindle.methods.ragged import Ragged
+from rekindle.methods.words import words
 
 SHOP = (
     "Electric kettle, kitchen",

@@ -24,7 +24,6 @@ from jobs.profile.build_features import (
     count_by_rule,
     excluded_users,
     item_features,
-    retention_metrics,
     top_categories,
     user_features,
     user_profiles,
@@ -32,6 +31,7 @@ from jobs.profile.build_features import (
 from rekindle import settings
 from rekindle.contract import Table, conform, frame
 from rekindle.methods.activity import DIALOGUE
+from rekindle.methods.retention_weeks import retention_metrics
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES

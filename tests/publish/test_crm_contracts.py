@@ -213,7 +213,11 @@ def test_changes_of_all_tables_are_one_feed_of_the_served_run(served: settings.E
 
 def test_a_table_of_changes_is_about_a_table_that_the_crm_reads() -> None:
     told = {table.name: table.changes.of for table in SERVED if table.changes}
-    assert told == {"churn_changes": "at_risk_users", "list_changes": "recommendations"}
+    assert told == {
+        "churn_changes": "at_risk_users",
+        "list_changes": "recommendations",
+        "segment_movements": "user_segments",
+    }
     assert set(told.values()) <= {table.name for table in SERVED}
     with pytest.raises(ContractError, match=r"table moves: column after of changes is not declared; .*user_key"):
         Table(

@@ -25,9 +25,14 @@ from schemas.list_changes import LIST_CHANGES
 from schemas.outcomes import OUTCOMES
 from schemas.recommendations import RECOMMENDATIONS
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.segment_models import SEGMENT_MODELS
+from schemas.segment_movements import SEGMENT_MOVEMENTS
+from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
+from schemas.user_segments import USER_SEGMENTS
+from schemas.user_vectors import USER_VECTORS
 
 RUN = "r" + "1" * 16
 DAY, AS_OF = date(2026, 1, 5), date(2026, 1, 6)  # the shop opened on Thursday: one whole week
@@ -46,7 +51,7 @@ def neutral(table: Table, **given: Any) -> dict[str, Any]:
     }
     row: dict[str, Any] = {}
     for c in table.columns:
-        if c.nullable:
+        if c.nullable or c.type.startswith("array<"):
             row[c.name] = None
         elif c.type in plain:
             row[c.name] = c.allowed[0] if c.allowed else plain[c.type]
@@ -58,7 +63,11 @@ def neutral(table: Table, **given: Any) -> dict[str, Any]:
 def night() -> dict[Table, list[dict[str, Any]]]:
     """A shop with a buyer, a visitor and two items on its fifth day."""
     seen = {"first_seen_date": FIRST, "last_activity_date": FIRST}
-    bought = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5) | {"last_purchase_date": FIRST}
+    bought = dict.fromkeys(("recency_score", "frequency_score", "monetary_score"), 5) | {
+        "last_purchase_date": FIRST,
+        "rfm_class": "champions",
+        "return_rate": 0.0,
+    }
     features = {"days_since_activity": 4.5, "tenure_days": 4.5}
     return {
         EVENTS: [
@@ -76,6 +85,11 @@ def night() -> dict[Table, list[dict[str, Any]]]:
             neutral(USER_PROFILES, user_key=BUYER, frequency=1, recency_days=4.5, **bought, **seen),
             neutral(USER_PROFILES, user_key=VISITOR, **seen),
         ],
+        USER_VECTORS: [neutral(USER_VECTORS, user_key=BUYER, items=1, vector=[1.0] + [0.0] * 31)],
+        USER_SEGMENTS: [neutral(USER_SEGMENTS, user_key=u, unsegmented_as="too_few_users") for u in (BUYER, VISITOR)],
+        SEGMENTS: [],
+        SEGMENT_MOVEMENTS: [],
+        SEGMENT_MODELS: [],
         RETENTION_METRICS: [
             neutral(RETENTION_METRICS, week_start=date(2025, 12, 29), active_users=2, new_users=2, buyers=1, orders=1)
         ],
@@ -139,12 +153,19 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[LIST_CHANGES].append(
         neutral(LIST_CHANGES, user_key=BUYER, change="entered", item_after=ITEMS[1], cause="rules")
     )
+    tables[USER_SEGMENTS].pop()
+    tables[SEGMENT_MOVEMENTS].append(
+        neutral(SEGMENT_MOVEMENTS, user_key=BUYER, segment_after="s001", name_after="words")
+    )
     weeks = "table retention_metrics:"
     with pytest.raises(DataRefused) as refused:
         settle(verdict(tables))
     assert set(str(refused.value).splitlines()) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
         "table list_changes: changes whose item after is not the first of recommendations:"
+        " expected 0 rows, found 1 of 1",
+        "table user_segments: users with a profile but without a row: expected 0 rows, found 1 of 2",
+        "table segment_movements: movements whose segment after is not that of user_segments:"
         " expected 0 rows, found 1 of 1",
         "table at_risk_users: eligible users without a score: expected 0 rows, found 1 of 1",
         "table suppressed_users: scored users who are suppressed by another reason than their score tells:"

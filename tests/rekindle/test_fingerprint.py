@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import reduce
 from typing import Any
 
@@ -32,6 +33,7 @@ ALL_TYPES = Table(
         Column("a_boolean", "boolean", "May be null.", nullable=True),
         Column("an_int", "int", "May be null.", nullable=True),
         Column("a_double", "double", "May be null.", nullable=True),
+        Column("a_decimal", "decimal(38,6)", "May be null.", nullable=True),
         Column("a_date", "date", "May be null.", nullable=True),
         Column("a_timestamp", "timestamp", "May be null.", nullable=True),
         Column("strings", "array<string>", "May be null.", nullable=True),
@@ -48,6 +50,7 @@ FULL: Row = {
     "a_boolean": True,
     "an_int": 7,
     "a_double": 0.25,
+    "a_decimal": Decimal("-12345678901234567890.5"),
     "a_date": date(2026, 4, 30),
     "a_timestamp": datetime(2026, 4, 30, 22, 0, 0, 1, tzinfo=UTC),
     "strings": ["a", "b"],
@@ -92,6 +95,7 @@ ROW = st.fixed_dictionaries(
         "a_boolean": none_or(st.booleans()),
         "an_int": none_or(st.integers(-(2**31), 2**31 - 1)),
         "a_double": none_or(DOUBLE),
+        "a_decimal": none_or(st.decimals(-(10**30), 10**30, places=6)),
         "a_date": none_or(st.dates(date(1900, 1, 1), date(2100, 1, 1))),
         "a_timestamp": none_or(st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))),  # noqa: DTZ001
         "strings": none_or(st.lists(none_or(TEXT), max_size=3)),
@@ -128,6 +132,8 @@ def from_definition(rows: Sequence[Row]) -> Fingerprint:
             if abs(value) < 9e18:
                 return f"u{math.floor(value)}"
             return "+huge" if value > 0 else "-huge"
+        if kind == "decimal(38,6)":
+            return f"{value:.6f}"
         if kind == "date":
             return str((value - date(1970, 1, 1)).days)
         if kind == "timestamp":

@@ -1,0 +1,127 @@
+"""An Airflow plugin: when a run ends, its note says what came out, in numbers, or why nothing did.
+
+It runs in the scheduler (and in `airflow dags test`), where the database is at hand: a task has no access to it, and
+the REST API would need a password. It reads only what the run's tasks handed on (XCom), so it waits for nothing;
+whatever goes wrong here is logged by Airflow and leaves the run as it is. What a person wrote into the note stays,
+above.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+# Where our part of a note begins.
+MARK = "▸ "
+# Airflow's limit, which PostgreSQL enforces.
+LONGEST = 1000
+
+log = logging.getLogger(__name__)
+
+
+def printed(text: object) -> str:
+    """A text from elsewhere as one line that Markdown takes for text."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(str(text).split()))
+
+
+def count(number: object) -> str:
+    """A number as people read it; anything else as it is."""
+    return f"{number:,}" if isinstance(number, int) else printed(number)
+
+
+def night_words(headline: Mapping[str, Any]) -> list[str]:
+    """What a night came to."""
+    status, fates = headline["status"], headline["fates"]
+    first = {"published": "Published", "stored_older": "Stored, not served: a newer night is"}.get(status, status)
+    lines = [f"{first}" + (f" ({printed(headline['message'])})" if headline["message"] else "")]
+    if fates:
+        others = ", ".join(f"{name} {count(fates[name])}" for name in fates if name != "landed")
+        lines.append(f"New lines {count(fates.get('landed', 0))}: {others}")
+    lines.append(
+        f"At risk {count(headline['at_risk'])} of {count(headline['users'])} users watched · "
+        f"recommendations {count(headline['recommendations'])}"
+    )
+    if headline["failed_checks"]:
+        lines.append(f"Warnings: {count(headline['failed_checks'])} checks do not hold, see the report")
+    return [*lines, f"{headline['seconds']:.0f} s of work · report `{headline['report']}`"]
+
+
+def told(dag_id: str, state: str, handed_on: Mapping[str, Mapping[str, Any]]) -> str:
+    """Our part of the note, Markdown, at most LONGEST characters; empty where there is nothing to say.
+
+    `handed_on` are the run's XComs: task, then key.
+    """
+    values = {task: keys["return_value"] for task, keys in handed_on.items() if "return_value" in keys}
+    reasons = [f"{task}: {keys['why']}" for task, keys in handed_on.items() if "why" in keys]
+    lines: list[str] = []
+    if state == "failed":
+        still = {"nightly": "Not published; what was served stays served."}.get(dag_id, "Failed.")
+        lines = [still, *(printed(reason) for reason in reasons)]
+    elif "report_night" in values:
+        lines = night_words(values["report_night"])
+    elif "preflight_landing" in values and not values["preflight_landing"]["due"]:
+        run = values["preflight_landing"]["run_id"]
+        lines = [f"Nothing to do: run {run} has done this very work" if run else "Nothing to do: no file has landed"]
+    elif "check_freshness" in values:
+        lines = [f"{count(values['check_freshness']['watched'])} sources watched, none late"]
+    if not lines:
+        return ""
+    text = MARK + "  \n".join(lines)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def combined(note: str | None, ours: str) -> str:
+    """The note with our part behind what a person wrote; an earlier part of ours is replaced."""
+    theirs = (note or "").partition(MARK)[0].rstrip()
+    whole = f"{theirs}\n\n{ours}" if theirs else ours
+    return whole if len(whole) <= LONGEST else whole[: LONGEST - 1] + "…"
+
+
+def write_note(dag_run: Any) -> None:
+    """Put the note on a run that has just ended."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    if session is None:
+        log.warning("run %s of %s has no session, so it gets no note", dag_run.run_id, dag_run.dag_id)
+        return
+    with session.no_autoflush:
+        rows = session.execute(
+            select(XComModel.task_id, XComModel.key, XComModel.value).where(
+                XComModel.dag_id == dag_run.dag_id,
+                XComModel.run_id == dag_run.run_id,
+                XComModel.key.in_(("return_value", "why")),
+            )
+        ).all()
+    handed_on: dict[str, dict[str, Any]] = {}
+    for task, key, value in rows:
+        handed_on.setdefault(task, {})[key] = value
+    ours = told(dag_run.dag_id, str(getattr(dag_run.state, "value", dag_run.state)), handed_on)
+    if ours:
+        dag_run.note = combined(dag_run.note, ours)
+
+
+class RunNotes:
+    """Listens to the end of runs."""
+
+    @hookimpl
+    def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
+        write_note(dag_run)
+
+    @hookimpl
+    def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
+        write_note(dag_run)
+
+
+class RunNotesPlugin(AirflowPlugin):
+    """What Airflow finds in the folder of plugins."""
+
+    name = "rekindle_run_notes"
+    listeners = [RunNotes()]  # noqa: RUF012 (Airflow reads the class)

@@ -1,0 +1,142 @@
+"""A night's segmentation from first to last: who takes part, borders kept or drawn anew, ids, names, movements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from rekindle.methods import segment_models, segment_rows, segmenting
+from rekindle.methods.segment_models import K_MEANS, METHODS, TOPICS, Model
+from rekindle.methods.segmenting import Vocabulary
+from rekindle.segment_conf import Segments
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class Before:
+    """The publication before: its user_segments, its rows of segments, and its models with the dates of their fits.
+
+    `is_later`: it is of a later date than tonight's, so that its borders have seen what tonight must not.
+    """
+
+    business_date: date
+    users: DataFrame
+    rows: Sequence[Mapping[str, Any]]
+    models: Mapping[str, Model]
+    fitted: Mapping[str, date]
+    conf_is_same: bool
+    is_later: bool
+
+    def rows_of(self, method: str) -> list[Mapping[str, Any]]:
+        """Its segments of the method that had not dissolved."""
+        return [row for row in self.rows if row["method"] == method and row["status"] != "dissolved"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a night's segmentation comes to. `movements` is None where nothing was published before; rows are without
+    the night's dates. `why` is why borders were drawn anew (None: they were not)."""
+
+    members: DataFrame
+    movements: DataFrame | None
+    segments: list[dict[str, Any]]
+    models: dict[str, Model]
+    fitted: dict[str, date]
+    why: str | None
+    users: int
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+def segmentation(
+    events: DataFrame,
+    features: DataFrame,
+    excluded: DataFrame,
+    items: DataFrame,
+    before: Before | None,
+    conf: Segments,
+    as_of: date,
+    business_date: date,
+    trains: bool,
+    seed: int,
+) -> Made:
+    """Everybody's segments as of `as_of`, and what they are beside those of `before`.
+
+    `features`, `excluded` and `items` are user_features, excluded_users and item_features of tonight. On the driver
+    are the sample, and a row or two a segment.
+    """
+    known = dict(before.models) if before and not before.is_later else {}
+    actions = segmenting.touched(events, as_of, conf.window_days).persist()
+    words = _vocabulary(known)
+
+    def everybody(vocabulary: Vocabulary) -> DataFrame:
+        told = segmenting.described(actions, items, vocabulary)
+        return segmenting.people(features, excluded, told, conf).persist()
+
+    people = everybody(words)
+    segmented = people.where("unsegmented_as IS NULL")
+    users = segmented.count()
+    few = users < conf.least_users
+    some = segmenting.sample(segmented, users, conf, words) if not few else None
+    why = None
+    if some is not None:
+        why = segment_models.why_fit(known, bool(before and before.conf_is_same), trains, some.values, conf)
+    models = {method: model for method, model in known.items() if model.ids}
+    if why is not None:
+        people.unpersist()
+        words = segmenting.vocabulary(actions, items, users, conf)
+        people = everybody(words)
+        segmented = people.where("unsegmented_as IS NULL")
+        some = segmenting.sample(segmented, users, conf, words)
+        models = segment_models.fitted(
+            some.values, some.documents, conf, seed, {m: k for m, k in known.items() if k.ids}
+        )
+    if few:
+        models = {}
+    then = before.models.get(K_MEANS) if before else None
+    then = then if then is not None and then.ids else None
+    found = segmenting.assigned(segmented, models, then).persist()
+    worth = segmenting.worth(found, METHODS)
+    passed = segmenting.passages(found, before.users, METHODS) if before else None
+    rows = []
+    fitted = dict(before.fitted) if before else {}
+    for method, model in models.items():
+        if some is None:
+            break
+        old = before.models.get(method) if before else None
+        sets_apart = segment_rows.apart(model, some)
+        if why is not None:
+            overlap = segment_rows.overlap((passed or {}).get(method, ()), old.ids if old else (), model.count)
+            model = segment_models.with_ids(model, old, overlap, conf.least_overlap)
+            model = segment_rows.named(model, sets_apart, old)
+            fitted[method] = business_date
+        models[method] = model
+        of_before = before.rows_of(method) if before else []
+        rows += segment_rows.rows(
+            model, sets_apart, worth, passed[method] if passed else None, of_before, fitted[method]
+        )
+    if before:
+        # A method without groups tonight: its ids are remembered, so that none is given again.
+        for method, old in before.models.items():
+            if method not in models:
+                rows += [
+                    segment_rows.dissolved(row, passed[method] if passed else None, None, old.highest)
+                    for row in before.rows_of(method)
+                ]
+    carried = {m: replace(k, ids=(), parts=()) for m, k in (before.models if before else {}).items() if m not in models}
+    members = segmenting.members(found, people, models, few)
+    moved = None
+    if before:
+        moved = segmenting.movements(members, found, before.users, models.get(K_MEANS), then)
+    told = {"users": users, "fitted_for": why} | {method: model.count for method, model in models.items()}
+    return Made(members, moved, rows, carried | models, fitted, why, users, told)
+
+
+def _vocabulary(models: Mapping[str, Model]) -> Vocabulary:
+    """The words that the topics of before were made of; none where there are none."""
+    if TOPICS not in models:
+        return Vocabulary("category")
+    return Vocabulary(models[TOPICS].words_of or "category", models[TOPICS].topics.words)
