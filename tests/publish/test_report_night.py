@@ -231,7 +231,8 @@ def test_the_browser_tells_what_would_annoy(tmp_path: Path) -> None:
 
 
 def test_the_summary_reads_well_in_a_terminal(shop: ReportedShop, night: Night) -> None:
-    told = summary(night, look_at(shop.context(), Path("reports")))
+    where = [(what, Path(place).name) for what, place in look_at(shop.context(), Path("reports"))]
+    told = summary(night, where)
     assert max(len(line) for line in told.splitlines()) <= 110
     flat = " ".join(told.split())
     facts = (
