@@ -66,7 +66,6 @@ class Page(HTMLParser):
 
 # (figure, value) of one run, by SQL that the report does not share; {run}, {day} and {before} are the test's.
 FIGURES = (
-    "SELECT unnest(ARRAY['headline.active_users', 'headline.buyers', 'headline.orders', 'headline.revenue']), NULL::int",
     "SELECT 'headline.active_users', active_users FROM serve.period_metrics WHERE {day_row}",
     "SELECT 'headline.buyers', buyers FROM serve.period_metrics WHERE {day_row}",
     "SELECT 'headline.orders', orders FROM serve.period_metrics WHERE {day_row}",

@@ -25,12 +25,10 @@ from report.files import look_at
 from report.night import AIRFLOW, MLFLOW, Night, collect
 from report.summary import summary
 from report.words import PLACE, catalogue, number, words, written
-from schemas.catalogue import SERVED
 from tests.publish.report_browser import browser, faults, reached_by_keyboard
 from tests.publish.report_pages import FIGURES, Page
 from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
 
-HAS_RETENTION = "period_metrics" in {table.name for table in SERVED}
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What is called the same in Chinese: figures by their names, programs, kinds of addresses.
 SAME_IN_CHINESE = {
@@ -74,16 +72,14 @@ def pages(shop: ReportedShop) -> dict[str, Page]:
 def test_every_figure_of_the_page_is_the_tables_figure(shop: ReportedShop, pages: dict[str, Page]) -> None:
     run = shop.runs[DAY].run_id
     day_row = f"run_id = '{run}' AND period_unit = 'day' AND group_kind = 'all' AND period_start = '{DAY}'"
-    there = {table.name for table in SERVED}
     expected: dict[str, float | None] = {}
     for statement in FIGURES:
-        if set(re.findall(r"serve\.(\w+)", statement)) <= there | {"stagings", "publications"}:
-            expected |= dict(shop.rows(statement.format(run=run, day=DAY, day_row=day_row)))
+        expected |= dict(shop.rows(statement.format(run=run, day=DAY, day_row=day_row)))
     made = shop.ledger.tables(run)
     expected |= {f"table.{name}": version.fingerprint.rows for name, version in made.items()}
     found = pages["en"].figures
     assert pages["zh"].figures == found, "both languages tell the same"
-    assert len(found) > (220 if HAS_RETENTION else 100)
+    assert len(found) > 220
     unproven = sorted(found.keys() - expected.keys())
     assert unproven == [], "a figure without SQL of its own is no figure of a table"
 
@@ -187,7 +183,7 @@ def test_whoever_cannot_see_it_can_read_it(pages: dict[str, Page]) -> None:
         assert len(shown.of("caption")) == len(shown.of("table"))
         assert all("scope" in one.attributes for one in shown.of("th"))
         plots = [one for one in shown.elements if one.attributes.get("role") == "img"]
-        assert len(plots) == len(shown.of("svg")) == (7 if HAS_RETENTION else 2)
+        assert len(plots) == len(shown.of("svg")) == 7
         assert all(len(one.attributes["aria-label"]) > 10 for one in plots)
 
 
