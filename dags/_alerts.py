@@ -20,6 +20,8 @@ from _job import JOBS_PYTHON, job_environment
 from _runbook import TASKS
 from _runtime import ENVIRONMENT, HOME, ROOT, business_date, retry_seconds
 
+# Characters of a reason; the log has the rest.
+LONGEST = 4_000
 POSTMAN = "jobs/publish/send_alerts.py"
 # Two receivers that do not answer cost the sender 20 s by the default conf; a callback waits no longer than this.
 POSTMAN_SECONDS = 30
@@ -59,7 +61,7 @@ def letter_of(line: dict[str, Any], map_index: int, once_a_day: bool) -> dict[st
         "id": hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32],
         "title": f"{line['task']} failed{f': {whose}' if whose else ''} ({line['dag']})",
         "what": f"Task {line['task']} of the DAG {line['dag']} is red, attempt {line['attempt']}. {what}",
-        "why": line["error"] or "Airflow gave no reason; the log has it.",
+        "why": line["error"][:LONGEST] or "Airflow gave no reason; the log has it.",
         "to_do": to_do,
         "link": line["log_url"],
     }

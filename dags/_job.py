@@ -247,11 +247,12 @@ def command(
     engine: Literal["spark", "python"] = "python",
     more: Sequence[str] = (),
     outlets: Sequence[Asset] = (),
+    is_drawn: bool = True,
     **kwargs: Any,
 ) -> JobOperator:
     """The task that runs jobs/<path>.py with these arguments, --env and `more`; its id is the file's name.
 
-    What it reads and writes for Airflow's asset view is that of lineage.json; `outlets` come beside.
+    What it reads and writes for Airflow's asset view is that of lineage.json, if `is_drawn`; `outlets` come beside.
     """
     task_id = Path(path).name
     if engine == "spark":
@@ -263,8 +264,8 @@ def command(
         application=str(ROOT / "jobs" / f"{path}.py"),
         application_args=[*arguments, "--env", ENVIRONMENT, *more],
         doc_md=task_doc(task_id),
-        inlets=reads(task_id),
-        outlets=[*writes(task_id), *outlets],
+        inlets=reads(task_id) if is_drawn else [],
+        outlets=[*(writes(task_id) if is_drawn else []), *outlets],
         **kwargs,
     )
 

@@ -26,26 +26,28 @@ def gate(task_id: str, key: str, *, skips_all: bool) -> ShortCircuitOperator:
     )
 
 
-def learn(retrain: str) -> JobOperator:
+def learn(retrain: str, *, is_drawn: bool = True) -> JobOperator:
     """Wire land, preflight, clean, validate, features, training when due, judging; return the judging task.
 
-    `retrain` is the template of preflight's --retrain. Judging also follows a skipped training: a night without
-    training still has champions to confirm. It does not follow a failed one, nor a night that is not due.
+    The asset view has each table's way to the CRM once: without `is_drawn` only the models are in it. `retrain` is the
+    template of preflight's --retrain. Judging also follows a skipped training: a night without training still has
+    champions to confirm. It does not follow a failed one, nor a night that is not due.
     """
     judge = job("publish/judge_models", engine="python", trigger_rule="none_failed")
     chain(
-        job("ingest/land_simulated_day", engine="python", run=None),
+        job("ingest/land_simulated_day", engine="python", run=None, is_drawn=is_drawn),
         job(
             "ingest/preflight_landing",
             engine="python",
             run=None,
             more=["--retrain", retrain],
             result=("run_id", "due", "train"),
+            is_drawn=is_drawn,
         ),
         gate("night_is_due", "due", skips_all=True),
-        job("ingest/clean_events"),
-        job("ingest/validate_events"),
-        job("profile/build_features"),
+        job("ingest/clean_events", is_drawn=is_drawn),
+        job("ingest/validate_events", is_drawn=is_drawn),
+        job("profile/build_features", is_drawn=is_drawn),
         gate("training_is_due", "train", skips_all=False),
         [job("recommend/train_recommender"), job("churn/train_churn")],
         judge,

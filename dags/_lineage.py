@@ -13,7 +13,10 @@ from typing import Any
 from _runtime import sources
 from airflow.sdk import Asset
 
-TASKS: dict[str, dict[str, list[str]]] = json.loads((Path(__file__).parent / "lineage.json").read_text("utf-8"))
+_TOLD = json.loads((Path(__file__).parent / "lineage.json").read_text("utf-8"))
+TASKS: dict[str, dict[str, list[str]]] = _TOLD["tasks"]
+# What a table has one row of, by the asset's name.
+ROWS: dict[str, str] = _TOLD["assets"]
 # One event a published or stored night, keyed by its business date: other DAGs may wait for it.
 CRM_TABLES = Asset(name="crm_tables", uri="rekindle://warehouse/crm", group="rekindle")
 
@@ -22,7 +25,15 @@ def assets(names: list[str]) -> list[Asset]:
     """The assets of those names; "landing" stands for the landed files of every source."""
     spread = [f"landing/{source}" for source in sources()]
     found = [one for name in names for one in (spread if name == "landing" else [name])]
-    return [Asset(name=name, uri=f"rekindle://{name}", group=name.partition("/")[0]) for name in found]
+    return [
+        Asset(
+            name=name,
+            uri=f"rekindle://{name}",
+            group=name.partition("/")[0],
+            extra={"holds": ROWS[name]} if name in ROWS else {},
+        )
+        for name in found
+    ]
 
 
 def reads(task_id: str) -> list[Asset]:

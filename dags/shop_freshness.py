@@ -35,7 +35,7 @@ def everything_is_fresh(ti: Any) -> None:
 
 with DAG(
     dag_id="freshness",
-    dag_display_name="Every half hour: is last night published?",
+    dag_display_name="Freshness: is last night published?",
     description="One alert a day for each watched source that has no publication of its last night; sends the spool",
     schedule=CronTriggerTimetable("0,30 * * * *", timezone=ZONE),
     catchup=False,

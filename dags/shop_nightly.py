@@ -26,7 +26,10 @@ from _runtime import ZONE, business_date
 from airflow.sdk import DAG, CronPartitionTimetable, chain
 
 # What report_night tells at its end: the numbers of the run's note (dags/plugins/run_notes.py).
-HEADLINE = ("status", "message", "fates", "at_risk", "recommendations", "users", "failed_checks", "seconds", "report")
+HEADLINE = (
+    *("source", "date", "status", "message", "fates", "at_risk", "recommendations", "users"),
+    *("failed_checks", "seconds", "report"),
+)
 
 with DAG(
     dag_id="nightly",

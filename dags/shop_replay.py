@@ -31,7 +31,7 @@ def apply_was_asked(params: Any) -> bool:
 
 with DAG(
     dag_id="replay_quarantine",
-    dag_display_name="Replay quarantine: what would a mended mapping make of it",
+    dag_display_name="Replay quarantine: by the mapping as it is now",
     description="A dry look at the quarantined lines of a night; with apply, that night again",
     schedule=None,
     max_active_runs=1,

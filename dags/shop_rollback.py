@@ -13,7 +13,7 @@ WHY = "--why={{ params.why }} (in Airflow, by {{ dag_run.triggering_user_name or
 
 with DAG(
     dag_id="rollback",
-    dag_display_name="Rollback: serve an earlier night again",
+    dag_display_name="Rollback: serve an earlier night",
     description="Move the CRM's pointer to an earlier kept run, at once",
     schedule=None,
     max_active_runs=1,
@@ -38,7 +38,7 @@ night that is not older than it takes over. Who asked and why is kept (`serve.po
 
 with DAG(
     dag_id="rollback_model",
-    dag_display_name="Rollback: an earlier model",
+    dag_display_name="Rollback model: an earlier champion",
     description="Let an earlier champion serve from the next night on",
     schedule=None,
     max_active_runs=1,

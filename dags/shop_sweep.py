@@ -21,7 +21,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 with DAG(
     dag_id="sweep",
-    dag_display_name="Weekly: sweep the warehouse",
+    dag_display_name="Sweep: the warehouse, weekly",
     description="Remove what nobody reads any more; check that what is served is what was published",
     schedule=CronTriggerTimetable("0 6 * * 0", timezone=ZONE, run_immediately=timedelta(minutes=30)),
     catchup=False,

@@ -22,7 +22,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 with DAG(
     dag_id="train",
-    dag_display_name="Weekly: train and judge",
+    dag_display_name="Train: both models, weekly",
     description="Train the recommender and the churn model, promote what is better",
     # A trigger without partition key: an offset of one run would be last Monday. The date is the day before the run.
     schedule=CronTriggerTimetable("0 5 * * 1", timezone=ZONE, run_immediately=timedelta(minutes=30)),
@@ -34,6 +34,6 @@ with DAG(
     user_defined_macros={"business_date": business_date},
     tags=["rekindle", "tier-2"],
 ) as dag:
-    learn(retrain="true")
+    learn(retrain="true", is_drawn=False)
 
 dag.doc_md = runbook(__doc__, dag.task_ids)

@@ -35,7 +35,7 @@ Text = Annotated[str, Field(max_length=20_000)]
 class Letter(Strict):
     """One alert. `delivered` are the receivers that have it, `tries` how often it was refused."""
 
-    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}\Z")]
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     title: Text
     what: Text
     why: Text

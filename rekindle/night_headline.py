@@ -22,6 +22,8 @@ def headline(context: Context, page: Path, users: int, at_risk: int) -> dict[str
     last = {stage.name: stage.seconds for stage in ledger.stages(run_id) if stage.seconds is not None}
     fates = ledger.fates(run_id)
     return {
+        "source": run.source,
+        "date": str(run.business_date),
         "status": run.status,
         "message": run.message or "",
         "fates": {name: sum(getattr(fate, name) for fate in fates) for name in FATES} if fates else {},

@@ -202,7 +202,7 @@ def suite_for(table: Table, *more: Check, may_be_empty: bool = False) -> Suite:
             whole = ~F.exists(name, is_bad)
             what = f"rows whose {name} holds an element that is null or not a number"
             found.append(always(f"{name}_elements", what, whole, where=F.col(name).isNotNull()))
-        if column.privacy == "pseudonym":
+        if column.privacy == "pseudonym" and column.type == "string":
             what = f"rows whose {name} is not a pseudonym (64 hex digits)"
             found.append(always(f"{name}_is_pseudonym", what, F.col(name).rlike(PSEUDONYM)))
     if table.key:

@@ -24,9 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Jobs that people start, and `make` for them; every other job is a task of a DAG.
 MANUAL_JOBS = {
     *("jobs/publish/prepare_warehouse.py", "jobs/publish/write_docs.py"),
-    "jobs/publish/rebuild_report.py",
     *("jobs/ingest/backtest_expectations.py", "jobs/ingest/draft_source.py", "jobs/ingest/check_source.py"),
-    *("jobs/recommend/explain_item.py", "jobs/churn/compare_definitions.py"),
+    *("jobs/recommend/explain_item.py", "jobs/churn/compare_definitions.py", "jobs/publish/rebuild_report.py"),
 }
 # What a job may read or write besides tables: how its docstring begins to name it.
 PLACES = (

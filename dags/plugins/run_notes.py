@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def printed(text: object) -> str:
     """A text from elsewhere as one line that Markdown takes for text."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*{}\[\]<>#|~])", r"\\\1", " ".join(str(text).split()))
 
 
 def count(number: object) -> str:
@@ -35,43 +35,46 @@ def count(number: object) -> str:
 
 
 def night_words(headline: Mapping[str, Any]) -> list[str]:
-    """What a night came to."""
-    status, fates = headline["status"], headline["fates"]
-    first = {"published": "Published", "stored_older": "Stored, not served: a newer night is"}.get(status, status)
-    lines = [f"{first}" + (f" ({printed(headline['message'])})" if headline["message"] else "")]
-    if fates:
-        others = ", ".join(f"{name} {count(fates[name])}" for name in fates if name != "landed")
-        lines.append(f"New lines {count(fates.get('landed', 0))}: {others}")
-    lines.append(
-        f"At risk {count(headline['at_risk'])} of {count(headline['users'])} users watched · "
-        f"recommendations {count(headline['recommendations'])}"
+    """What a night came to; the first line is all that Airflow shows before somebody opens the note."""
+    status = {"published": "Published", "stored_older": "Stored, not served"}.get(
+        headline["status"], headline["status"]
     )
-    if headline["failed_checks"]:
-        lines.append(f"Warnings: {count(headline['failed_checks'])} checks do not hold, see the report")
-    return [*lines, f"{headline['seconds']:.0f} s of work · report `{headline['report']}`"]
+    numbers = f"{count(headline['at_risk'])} at risk, {count(headline['recommendations'])} recommendations"
+    whose = f"{printed(headline['source'])} {printed(headline['date'])}"
+    lines = [f"{status}, {whose}: {numbers}, {headline['seconds']:.0f} s"]
+    if headline["message"]:
+        lines.append(printed(headline["message"]))
+    if fates := headline["fates"]:
+        others = ", ".join(f"{name} {count(fates[name])}" for name in fates if name != "landed")
+        lines.append(f"new lines {count(fates['landed'])}: {others}")
+    lines.append(f"users watched {count(headline['users'])}")
+    if failed := headline["failed_checks"]:
+        lines.append(f"warnings: {count(failed)} of its checks did not hold, the report says which")
+    return [*lines, f"report: `{headline['report']}`"]
 
 
-def told(dag_id: str, state: str, handed_on: Mapping[str, Mapping[str, Any]]) -> str:
+def told(dag_id: str, state: str, whose: str, handed_on: Mapping[str, Mapping[str, Any]]) -> str:
     """Our part of the note, Markdown, at most LONGEST characters; empty where there is nothing to say.
 
-    `handed_on` are the run's XComs: task, then key.
+    `whose` are source and day as far as the run says them, `handed_on` its XComs: task, then key.
     """
     values = {task: keys["return_value"] for task, keys in handed_on.items() if "return_value" in keys}
-    reasons = [f"{task}: {keys['why']}" for task, keys in handed_on.items() if "why" in keys]
+    reasons = [printed(keys["why"]) for keys in handed_on.values() if "why" in keys]
     lines: list[str] = []
     if state == "failed":
-        still = {"nightly": "Not published; what was served stays served."}.get(dag_id, "Failed.")
-        lines = [still, *(printed(reason) for reason in reasons)]
+        still = {"nightly": "Not published, what was served stays served"}.get(dag_id, "Failed")
+        lines = [f"{still}: {'; '.join(reasons) or 'the red task has the reason'}", printed(whose)]
     elif "report_night" in values:
         lines = night_words(values["report_night"])
     elif "preflight_landing" in values and not values["preflight_landing"]["due"]:
         run = values["preflight_landing"]["run_id"]
-        lines = [f"Nothing to do: run {run} has done this very work" if run else "Nothing to do: no file has landed"]
+        did = f"run {printed(run)} has done this very work" if run else "no file has landed"
+        lines = [f"Nothing to do: {did}", printed(whose)]
     elif "check_freshness" in values:
-        lines = [f"{count(values['check_freshness']['watched'])} sources watched, none late"]
+        lines = [f"{count(values['check_freshness']['watched'])} sources watched, none is late"]
     if not lines:
         return ""
-    text = MARK + "  \n".join(lines)
+    text = MARK + "  \n".join(line for line in lines if line)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -103,7 +106,9 @@ def write_note(dag_run: Any) -> None:
     handed_on: dict[str, dict[str, Any]] = {}
     for task, key, value in rows:
         handed_on.setdefault(task, {})[key] = value
-    ours = told(dag_run.dag_id, str(getattr(dag_run.state, "value", dag_run.state)), handed_on)
+    conf = dag_run.conf or {}
+    whose = ", ".join(str(part) for part in (conf.get("source"), conf.get("date") or dag_run.partition_key) if part)
+    ours = told(dag_run.dag_id, str(getattr(dag_run.state, "value", dag_run.state)), whose, handed_on)
     if ours:
         dag_run.note = combined(dag_run.note, ours)
 

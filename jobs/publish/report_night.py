@@ -24,8 +24,8 @@ def run(context: Context) -> None:
     failpoint("report.before_files")
     first = write(context, night)
     context.log.info("report=%s verdict=%s", first, night.trust.verdict)
-    told = {name: int(night.figures[of] or 0) for name, of in (("users", "watched"), ("at_risk", "at_risk"))}
-    night_headline.say(night_headline.headline(context, first, **told))
+    users, at_risk = (int(night.figures[name] or 0) for name in ("watched", "at_risk"))
+    night_headline.say(night_headline.headline(context, first, users, at_risk))
 
 
 if __name__ == "__main__":

@@ -16,13 +16,19 @@ from expectations import (
     at_risk_users,
     churn_changes,
     churn_health,
+    cohort_retention,
     excluded_users,
     item_features,
     item_similarities,
     list_changes,
     outcomes,
+    period_metrics,
     recommendations,
+    repurchase_curves,
+    retention_curves,
     retention_metrics,
+    retention_sums,
+    retention_windows,
     segment_models,
     segment_movements,
     segments,
@@ -42,18 +48,26 @@ from rekindle.sources import INBOX_KIND
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.churn_changes import CHURN_CHANGES
 from schemas.churn_health import CHURN_HEALTH
+from schemas.cohort_retention import COHORT_RETENTION
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.list_changes import LIST_CHANGES
 from schemas.outcomes import OUTCOMES
+from schemas.period_counts import PERIOD_COUNTS
+from schemas.period_metrics import PERIOD_METRICS
 from schemas.recommendations import RECOMMENDATIONS
+from schemas.repurchase_curves import REPURCHASE_CURVES
+from schemas.retention_counts import RETENTION_COUNTS
+from schemas.retention_curves import RETENTION_CURVES
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.retention_windows import RETENTION_WINDOWS
 from schemas.segment_models import SEGMENT_MODELS
 from schemas.segment_movements import SEGMENT_MOVEMENTS
 from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
+from schemas.user_days import USER_DAYS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.user_segments import USER_SEGMENTS
@@ -63,6 +77,8 @@ TABLES = (
     *(USER_FEATURES, ITEM_FEATURES, EXCLUDED_USERS),
     *(USER_PROFILES, USER_VECTORS, RETENTION_METRICS, RECOMMENDATIONS, ITEM_SIMILARITIES, LIST_CHANGES),
     *(USER_SEGMENTS, SEGMENTS, SEGMENT_MOVEMENTS, SEGMENT_MODELS),
+    *(USER_DAYS, PERIOD_COUNTS, RETENTION_COUNTS),
+    *(PERIOD_METRICS, COHORT_RETENTION, RETENTION_CURVES, RETENTION_WINDOWS, REPURCHASE_CURVES),
     *(AT_RISK_USERS, CHURN_CHANGES, CHURN_HEALTH, SUPPRESSED_USERS, OUTCOMES),
 )
 
@@ -112,6 +128,7 @@ def batches(
         quality.Batch(segment_movements.suite_by_user(), segment_movements.by_user(moved, members), None),
         whole(segment_models.suite(business_date), frames[SEGMENT_MODELS.name]),
         whole(retention_metrics.suite(business_date, weeks), frames[RETENTION_METRICS.name]),
+        *retention_batches(frames, rows, source, business_date),
         whole(recommendations.suite(business_date), recommendations.with_known(lists, items)),
         whole(
             item_similarities.suite(business_date),
@@ -146,6 +163,30 @@ def batches(
             None,
         ),
         whole(outcomes.suite(business_date, business.inbox.outcome_days, taken), frames[OUTCOMES.name]),
+    ]
+
+
+def retention_batches(
+    frames: Mapping[str, DataFrame], rows: Mapping[str, int], source: Source, business_date: date
+) -> list[quality.Batch]:
+    """What users did by day, the sums over it, and what is told of these."""
+    periods, cohorts = frames[PERIOD_METRICS.name], frames[COHORT_RETENTION.name]
+    days = retention_sums.landed(frames[USER_DAYS.name], business_date)
+    weekly = period_metrics.by_week(periods, frames[RETENTION_METRICS.name])
+    told = [
+        retention_sums.suite_of_periods(),
+        retention_sums.suite_of_cells(),
+        period_metrics.suite(business_date),
+        cohort_retention.suite(business_date),
+        retention_curves.suite(business_date),
+        retention_windows.suite(business_date, source.retention.windows),
+        repurchase_curves.suite(business_date),
+    ]
+    return [
+        quality.Batch(retention_sums.suite_of_days(business_date), days, None),
+        *(quality.Batch(suite, frames[suite.table], rows[suite.table]) for suite in told),
+        quality.Batch(period_metrics.suite_by_week(), weekly, None),
+        quality.Batch(cohort_retention.suite_by_period(), cohort_retention.by_period(cohorts, periods), None),
     ]
 
 

@@ -92,6 +92,13 @@ def assets(job: str, parts: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def described() -> dict[str, str]:
+    """What each asset of a table holds, in a few words."""
+    rows = {f"lake/{table.name}": first_sentence(table.doc) for table in LAKE}
+    rows |= {f"crm/{table.name}": first_sentence(table.doc) for table in (*SERVED, PUBLICATIONS)}
+    return {name: f"one row per {doc}" for name, doc in rows.items()}
+
+
 def lineage(root: Path = settings.ROOT) -> dict[str, dict[str, list[str]]]:
     """For each job that reads or writes an asset: which, from its docstring.
 
@@ -108,8 +115,8 @@ def lineage(root: Path = settings.ROOT) -> dict[str, dict[str, list[str]]]:
 
 
 def write_lineage(path: Path) -> bool:
-    """Make the file hold `lineage()`; whether that changed it."""
-    wanted = json.dumps(lineage(), indent=2) + "\n"
+    """Make the file hold `described()` and `lineage()`; whether that changed it."""
+    wanted = json.dumps({"assets": described(), "tasks": lineage()}, indent=2) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") == wanted:
         return False
     path.write_text(wanted, encoding="utf-8")

@@ -19,15 +19,12 @@ OF_COHORTS = ("active", "last", "window")
 NO_DATE = date(1970, 1, 1)
 
 
-def cell_counts(
-    rows: DataFrame, firsts: DataFrame, as_of: date, cohorts: Mapping[str, int], windows: Sequence[tuple[int, int]]
-) -> DataFrame:
-    """By CELL, how many `users` tonight's rows add.
+def cell_parts(rows: DataFrame, firsts: DataFrame, windows: Sequence[tuple[int, int]]) -> DataFrame:
+    """How many `users` tonight's rows add, by CELL and not yet summed.
 
     `rows` are of `retention_days.rows_of`, `firsts` of `retention_members.firsts`.
     """
-    parts = _cohort_cells(rows, windows).unionByName(_second_orders(firsts))
-    return summed(followed(parts, as_of, cohorts))
+    return _cohort_cells(rows, windows).unionByName(_second_orders(firsts))
 
 
 def summed(parts: DataFrame) -> DataFrame:
@@ -51,7 +48,7 @@ def followed(cells: DataFrame, as_of: date, cohorts: Mapping[str, int]) -> DataF
 
 
 def _cohort_cells(rows: DataFrame, windows: Sequence[tuple[int, int]]) -> DataFrame:
-    """The cells of cohorts, signed, not yet summed by CELL over versions."""
+    """The cells of cohorts, signed."""
     bought = F.col("purchase_ts").isNotNull()
     is_known = ~F.col("is_new")
     days = rows.groupBy("user_number", "event_date", "since").agg(
@@ -99,9 +96,8 @@ def _cohort_cells(rows: DataFrame, windows: Sequence[tuple[int, int]]) -> DataFr
             cells.append(cell("window", unit, F.lit(place), seen_first & (day >= since)))
     return (
         placed.select("kind", "sign", F.explode(F.array_compact(F.array(*cells))).alias("cell"))
-        .select("kind", "cell.*", "sign")
-        .groupBy(*CELL)
-        .agg(F.sum("sign").alias("users"))
+        .select("kind", "cell.*", F.col("sign").cast("bigint").alias("users"))
+        .select(*CELL, "users")
     )
 
 
@@ -109,16 +105,11 @@ def _second_orders(firsts: DataFrame) -> DataFrame:
     """Buyers by the days to their second order, or by the day of the only one, signed."""
     has_second = F.col("second_order").isNotNull()
     gap = F.date_diff("second_order", "first_order")
-    return (
-        firsts.where("first_order IS NOT NULL")
-        .select(
-            F.when(has_second, "repeat").otherwise("waiting").alias("measure"),
-            F.col("group_kind").alias("kind"),
-            F.col("group_name").alias("name"),
-            F.when(has_second, F.lit(NO_DATE)).otherwise(F.col("first_order")).alias("start_date"),
-            F.when(has_second, gap).otherwise(0).cast("int").alias("number"),
-            F.col("sign").cast("bigint").alias("users"),
-        )
-        .groupBy(*CELL)
-        .agg(F.sum("users").alias("users"))
+    return firsts.where("first_order IS NOT NULL").select(
+        F.when(has_second, "repeat").otherwise("waiting").alias("measure"),
+        F.col("group_kind").alias("kind"),
+        F.col("group_name").alias("name"),
+        F.when(has_second, F.lit(NO_DATE)).otherwise(F.col("first_order")).alias("start_date"),
+        F.when(has_second, gap).otherwise(0).cast("int").alias("number"),
+        F.col("sign").cast("bigint").alias("users"),
     )

@@ -41,13 +41,13 @@ WINDOWS = {"change_7d": 7, "change_30d": 30}
 BY_DAY = tuple(kind for kind in GROUP_KINDS if kind != "category")
 
 
-def period_sums(rows: DataFrame, firsts: DataFrame, funnel_days: int) -> DataFrame:
-    """By PERIOD, what tonight's rows add to each sum of COUNTS and MONEYS.
+def period_parts(rows: DataFrame, firsts: DataFrame, funnel_days: int) -> DataFrame:
+    """What tonight's rows add to each sum of COUNTS and MONEYS, by PERIOD and not yet summed.
 
     `rows` are of `retention_days.rows_of`, `firsts` of `retention_members.firsts`; both are read several times.
     """
     parts = [_by_period(rows, funnel_days), _entering_and_leaving(rows), _beginning(firsts)]
-    return summed(reduce(DataFrame.unionByName, parts))
+    return reduce(DataFrame.unionByName, parts)
 
 
 def summed(parts: DataFrame) -> DataFrame:
@@ -59,17 +59,15 @@ def summed(parts: DataFrame) -> DataFrame:
     return totals.where(reduce(Column.__or__, [F.col(name) != 0 for name in names]))
 
 
-def _sums(signed: DataFrame, values: Mapping[str, Column]) -> DataFrame:
-    """By PERIOD the values times the member's sign, summed; sums that are not named are 0."""
-    aggregates = []
+def _signed(cells: DataFrame, values: Mapping[str, Column]) -> DataFrame:
+    """By PERIOD the values times the member's sign; what is not named is 0."""
+    columns = []
     for name in (*COUNTS, *MONEYS):
         kind = MONEY if name in MONEYS else "bigint"
-        if name not in values:
-            aggregates.append(F.lit(0).cast(kind).alias(name))
-            continue
-        value = values[name].cast(kind)
-        aggregates.append(F.sum(F.when(F.col("sign") < 0, -value).otherwise(value)).cast(kind).alias(name))
-    return signed.groupBy(*PERIOD).agg(*aggregates)
+        value = values[name].cast(kind) if name in values else F.lit(0).cast(kind)
+        signed = F.when(F.col("sign") < 0, -value).otherwise(value) if name in values else value
+        columns.append(signed.cast(kind).alias(name))
+    return cells.select(*PERIOD, *columns)
 
 
 def _reach(funnel_days: int) -> Column:
@@ -155,7 +153,7 @@ def _by_period(rows: DataFrame, funnel_days: int) -> DataFrame:
     def money(value: Column) -> Column:
         return F.coalesce(F.when(here_only, value), F.lit(0))
 
-    return _sums(
+    return _signed(
         cells,
         {
             "active_users": one(F.lit(True)),
@@ -206,7 +204,7 @@ def _entering_and_leaving(rows: DataFrame) -> DataFrame:
         .where("day >= since")
         .withColumns({"period_unit": F.lit("day"), "period_start": F.col("day")})
     )
-    return _sums(changes, {name: F.col(name) for name in WINDOWS})
+    return _signed(changes, {name: F.col(name) for name in WINDOWS})
 
 
 def _beginning(firsts: DataFrame) -> DataFrame:
@@ -227,4 +225,4 @@ def _beginning(firsts: DataFrame) -> DataFrame:
     begins = firsts.select(
         "sign", "group_kind", "group_name", F.explode(F.array_compact(F.array(*cells))).alias("cell")
     )
-    return _sums(begins.select("*", "cell.*"), {name: F.col(name) for name in begun})
+    return _signed(begins.select("*", "cell.*"), {name: F.col(name) for name in begun})

@@ -12,6 +12,10 @@ import time
 from pathlib import Path
 
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 FOLDER = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 HOME = Path(os.environ["REKINDLE_HOME"])
@@ -19,6 +23,24 @@ HOME = Path(os.environ["REKINDLE_HOME"])
 # dag.test() looks again after a whole second, once for each task behind a failed one: most of a failed night.
 pause = time.sleep
 time.sleep = lambda seconds: pause(min(float(seconds), 0.05))
+
+
+def note_of(dag_id: str, run_id: str) -> str | None:
+    """The run's note, as the UI would show it."""
+    with create_session() as session:
+        return session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).one().note
+
+
+def events_of(dag_id: str, run_id: str) -> dict[str, list[str | None]]:
+    """What the run told of assets: asset, then the keys of its events."""
+    asked = select(AssetModel.name, AssetEvent.partition_key).join(AssetEvent, AssetEvent.asset_id == AssetModel.id)
+    found: dict[str, list[str | None]] = {}
+    with create_session() as session:
+        rows = session.execute(asked.where(AssetEvent.source_dag_id == dag_id, AssetEvent.source_run_id == run_id))
+        for name, key in rows:
+            found.setdefault(name, []).append(key)
+    return found
+
 
 bag = BundleDagBag(dag_folder=FOLDER, bundle_path=FOLDER, bundle_name="dags-folder")
 results = {}
@@ -31,6 +53,8 @@ for run in json.loads(Path(sys.argv[1]).read_text()):
         "state": str(dag_run.state.value),
         "tasks": {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()},
         "calls": [json.loads(line) for line in (HOME / "calls.jsonl").read_text().splitlines()],
+        "note": note_of(dag_run.dag_id, dag_run.run_id),
+        "events": events_of(dag_run.dag_id, dag_run.run_id),
         "seconds": time.monotonic() - began,
     }
 Path(sys.argv[2]).write_text(json.dumps(results))

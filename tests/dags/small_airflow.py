@@ -22,9 +22,9 @@ OTHERS = {
     "publish": ("rollback_night", "rollback_model", "sweep_runs", "check_freshness", "send_alerts"),
 }
 HEADLINE = {
-    "status": "published", "message": "", "at_risk": 551, "users": 2131, "recommendations": 84000, "failed_checks": 1,
-    "fates": {"landed": 12345, "clean": 12000, "duplicate": 300, "quarantined": 45}, "seconds": 187.4,
-    "report": "reports/night.html",
+    "source": "simulated_shop", "date": "2026-04-30", "status": "published", "message": "", "at_risk": 551,
+    "users": 2131, "recommendations": 84000, "failed_checks": 1, "seconds": 187.4, "report": "reports/night.html",
+    "fates": {"landed": 12345, "clean": 12000, "duplicate": 300, "quarantined": 45},
 }  # fmt: skip
 # What a job's last line says, where the scheduler reads it.
 ANSWERS = {
@@ -49,7 +49,8 @@ sys.stderr.write(f"{name} attempt {attempt}\\n")
 codes = asked.get(name, {}).get("exit", [0])
 code = codes[min(attempt, len(codes) - 1)]
 if code:
-    sys.stderr.write(f"error: {name}: table events: found 0 rows, expected at least 1\\n")
+    words = asked.get(name, {}).get("says", "table events: found 0 rows, expected at least 1")
+    sys.stderr.write(f"error: {name}: {words}\\n")
 time.sleep(asked.get(name, {}).get("sleep", 0))
 answers = json.loads(ANSWERS)
 if name in answers and not code:

@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 
+from rekindle.alerts import Letter
 from tests.dags.small_airflow import JOBS, Airflow
 
 EVERY_JOB = {job for jobs in JOBS.values() for job in jobs}
 TRAINING = {"train_recommender", "train_churn"}
 FIRST = ["land_simulated_day", "preflight_landing"]
+HOSTILE = "</b><script>alert(1)</script>\r\nBcc: x@y [a](javascript:alert(1)) {{ 7 * 7 }} `$(id)` " + "é" * 3000
+LATE = "simulated_shop has no publication of the night of 2026-04-30 by 07:30; the newest is 2026-04-29"
+ROLLBACK = {"run": "r0123456789abcdef", "why": "lists of one category; $(id) {{ 7 * 7 }} --run=x"}
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +28,18 @@ def nights(airflow: Airflow) -> dict[str, Any]:
         {"name": "silent preflight", "jobs": {"preflight_landing": {"answer": {"more": 1}}}},
         {"name": "misspelt", "conf": {"dat": "2026-04-30"}},
         {"name": "training failed", "jobs": {"train_churn": {"exit": [3]}}},
+        {"name": "hostile", "jobs": {"publish_night": {"exit": [3], "says": HOSTILE}}},
         {"name": "weekly", "dag": "train"},
+        {"name": "late", "dag": "freshness", "conf": {}, "jobs": {"check_freshness": {"answer": {"late": [LATE]}}}},
+        {"name": "undelivered", "dag": "freshness", "conf": {}, "jobs": {"send_alerts": {"exit": [75]}}},
+        {"name": "rollback", "dag": "rollback", "conf": ROLLBACK},
+        {"name": "look", "dag": "replay_quarantine", "conf": {"date": None}},
     )
 
 
 def jobs_called(night: dict[str, Any]) -> list[str]:
-    return [call["job"] for call in night["calls"]]
+    """Without the sender of alerts, which every red task starts beside the night."""
+    return [call["job"] for call in night["calls"] if call["job"] != "send_alerts"]
 
 
 def in_state(night: dict[str, Any], state: str) -> set[str]:
@@ -86,7 +96,7 @@ def test_what_no_retry_can_change_is_tried_once_and_the_run_is_red(nights: dict[
 
 def test_a_misspelt_parameter_is_refused_before_any_job(nights: dict[str, Any]) -> None:
     assert nights["misspelt"]["state"] == "failed"
-    assert nights["misspelt"]["calls"] == []
+    assert jobs_called(nights["misspelt"]) == []
 
 
 def test_a_failed_training_publishes_nothing_and_is_not_hidden(nights: dict[str, Any]) -> None:
@@ -120,6 +130,79 @@ def test_each_final_failure_is_one_alert_that_says_why(nights: dict[str, Any], a
     assert (refused["dag"], refused["source"], refused["attempt"]) == ("nightly", "simulated_shop", 1)
     unknown = next(alert for alert in airflow.alerts() if "unknown parameter" in alert["error"])
     assert unknown["error"].startswith("unknown parameter 'dat', expected date, retrain, source")
+
+
+def test_the_note_of_a_run_says_what_came_out_or_why_nothing_did(nights: dict[str, Any]) -> None:
+    assert nights["plain"]["note"] == (
+        "▸ Published, simulated_shop 2026-04-30: 551 at risk, 84,000 recommendations, 187 s  \n"
+        "new lines 12,345: clean 12,000, duplicate 300, quarantined 45  \n"
+        "users watched 2,131  \n"
+        "warnings: 1 of its checks did not hold, the report says which  \n"
+        "report: `reports/night.html`"
+    )
+    notes = {name: night["note"] for name, night in nights.items()}
+    assert notes["not due"] == "▸ Nothing to do: run r0123456789abcdef has done this very work  \n2026-04-30"
+    assert notes["refused"] == (
+        "▸ Not published, what was served stays served: validate_events refused the data (exit code 3, not retried): "
+        "error: validate_events: table events: found 0 rows, expected at least 1  \n2026-04-30"
+    )
+    assert "unknown parameter 'dat', expected date, retrain, source" in notes["misspelt"]
+    assert notes["late"] == f"▸ Failed: {LATE}"
+    assert notes["weekly"] is None
+    assert len(notes["hostile"]) <= 1000
+    assert r"\<script\>" in notes["hostile"]
+    assert r"\[a\](javascript" in notes["hostile"]
+
+
+def test_every_asset_of_a_night_has_one_event_keyed_by_its_day(nights: dict[str, Any]) -> None:
+    events = nights["plain"]["events"]
+    assert {"landing/simulated_shop", "lake/events", "models/champions", "crm/at_risk_users", "crm_tables"} <= set(
+        events
+    )
+    assert {tuple(keys) for keys in events.values()} == {("2026-04-30",)}
+    assert set(nights["weekly"]["events"]) == {"models/recommender", "models/churn", "models/champions"}
+    assert "crm_tables" not in nights["refused"]["events"]
+
+
+def test_each_alert_is_one_letter_that_says_what_to_do(nights: dict[str, Any], airflow: Airflow) -> None:
+    """The sender of the tests' tree delivers nothing, so all letters lie in the spool."""
+    spool = sorted((airflow.home / "alerts" / "spool").glob("*.json"))
+    letters = [Letter.model_validate_json(path.read_text()) for path in spool]
+    assert {f"{letter.id}.json" for letter in letters} == {path.name for path in spool}
+    assert len(letters) == len(airflow.alerts())
+    [refused] = [letter for letter in letters if letter.title.startswith("validate_events failed")]
+    assert refused.title == "validate_events failed: 2026-04-30 simulated_shop (nightly)"
+    assert refused.why.endswith("found 0 rows, expected at least 1")
+    assert "the data is bad, and the last good night stays served" in refused.to_do
+    assert (refused.link or "").startswith("http")
+    [hostile] = [letter for letter in letters if letter.title.startswith("publish_night")]
+    assert len(hostile.why) <= 4000
+    assert sum(call["job"] == "send_alerts" for call in nights["refused"]["calls"]) == 1
+
+
+def test_a_late_source_makes_the_run_red_without_one_more_alert(nights: dict[str, Any], airflow: Airflow) -> None:
+    assert nights["late"]["state"] == "failed"
+    assert in_state(nights["late"], "failed") == {"everything_is_fresh"}
+    assert nights["undelivered"]["state"] == "failed"
+    assert in_state(nights["undelivered"], "failed") == {"send_alerts"}
+    assert [alert for alert in airflow.alerts() if alert["dag"] == "freshness"] == []
+
+
+def test_who_goes_back_gives_a_reason_and_it_is_handed_on_as_one_text(nights: dict[str, Any]) -> None:
+    assert nights["rollback"]["state"] == "success"
+    [call] = nights["rollback"]["calls"]
+    assert call["arguments"][:4] == ["--source", "simulated_shop", "--run", "r0123456789abcdef"]
+    assert call["arguments"][4] == f"--why={ROLLBACK['why']} (in Airflow, by somebody)"
+
+
+def test_a_look_at_the_quarantine_runs_no_night(nights: dict[str, Any]) -> None:
+    look = nights["look"]
+    assert look["state"] == "success"
+    assert [call["arguments"] for call in look["calls"]] == [
+        ["--source", "simulated_shop", "--date", "", "--env", "local", "--night-only", "--json"],
+        ["--source", "simulated_shop", "--date", "2026-04-30", "--env", "local"],
+    ]
+    assert in_state(look, "skipped") == {"run_the_night"}
 
 
 def test_a_wrong_parameter_ends_the_command_before_any_task(airflow: Airflow) -> None:

@@ -1,4 +1,5 @@
-"""Airflow as a person meets it: up, a run triggered over REST, down; all on loopback and on ports of its own."""
+"""Airflow as a person meets it: up, runs triggered over REST and in a browser, down; all on loopback and on ports of
+its own."""
 
 import json
 import os
@@ -7,9 +8,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.dags import browser
 from tests.dags.small_airflow import REPOSITORY, Airflow
 
 
@@ -49,6 +53,12 @@ def wait_for_job(airflow: Airflow) -> list[str]:
     return []
 
 
+def night_calls(airflow: Airflow) -> list[dict[str, Any]]:
+    """The calls of jobs that are about one day; the watch over freshness may run beside them at any half hour."""
+    calls = [json.loads(line) for line in (airflow.home / "calls.jsonl").read_text().splitlines()]
+    return [call for call in calls if "--date" in call["arguments"]]
+
+
 def test_a_run_triggered_over_rest_ends_green_for_the_day_asked_for(started: tuple[Airflow, str]) -> None:
     airflow, printed = started
     assert f"http://127.0.0.1:{airflow.environment['REKINDLE_AIRFLOW_PORT']}" in printed
@@ -58,9 +68,67 @@ def test_a_run_triggered_over_rest_ends_green_for_the_day_asked_for(started: tup
     done = services(airflow, "trigger", "nightly", "--conf", '{"date": "2026-03-09", "source": "online_retail"}')
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("run success\n")
-    calls = [json.loads(line) for line in (airflow.home / "calls.jsonl").read_text().splitlines()]
-    assert len(calls) == 11
-    assert all(call["arguments"][:4] == ["--source", "online_retail", "--date", "2026-03-09"] for call in calls)
+    nightly = night_calls(airflow)
+    assert len(nightly) == 11
+    assert all(call["arguments"][:4] == ["--source", "online_retail", "--date", "2026-03-09"] for call in nightly)
+
+
+def test_an_analyst_runs_a_night_and_reads_it_in_the_browser(started: tuple[Airflow, str], tmp_path: Path) -> None:
+    """Log in, fill the form, trigger, follow to green, read the note, see where a CRM view comes from."""
+    airflow, _ = started
+    pictures = Path(os.environ.get("REKINDLE_PICTURES") or tmp_path)
+    (airflow.home / "behaviour.json").write_text(json.dumps({"preflight_landing": {"answer": {"train": False}}}))
+    (airflow.home / "calls.jsonl").write_text("")
+    password = json.loads((airflow.home / "secrets" / "airflow_passwords.json").read_text())["admin"]
+    with browser.page(f"http://127.0.0.1:{airflow.environment['REKINDLE_AIRFLOW_PORT']}") as page:
+        faults: list[str] = []
+        page.goto("/dags/nightly")
+        browser.log_in(page, "admin", password)
+        page.get_by_role("button", name="Trigger").first.wait_for()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.get_by_role("button", name="Trigger").first.click()
+        form = page.get_by_role("dialog")
+        form.get_by_text("Which shop's log files to read").wait_for()
+        page.screenshot(path=pictures / "form.png")
+        form.locator("input[type=date]").fill("2026-03-09")
+        form.get_by_role("combobox").first.click()
+        page.get_by_role("option", name="online_retail").click()
+        form.get_by_role("button", name="Trigger").click()
+        page.wait_for_url("**/dags/nightly/runs/**")
+        browser.reload_until(page, "Published, simulated_shop 2026-04-30: 551 at risk, 84,000 recommendations")
+        assert page.get_by_text("Failed", exact=True).count() == 0
+        page.screenshot(path=pictures / "run.png")
+        page.get_by_role("button", name="Edit note").click()
+        note = page.get_by_role("dialog")
+        note.get_by_text("quarantined 45").first.wait_for()
+        page.screenshot(path=pictures / "note.png")
+        page.goto("/assets?name_pattern=crm/at_risk_users")
+        page.get_by_role("link", name="crm/at_risk_users").click()
+        page.get_by_text("Task Dependencies").click()
+        drawn = page.locator(".react-flow__node")
+        drawn.filter(has_text="landing/online_retail").wait_for(state="attached")
+        names = {text.split("\n")[0] for text in drawn.all_inner_texts()}
+        page.screenshot(path=pictures / "assets.png")
+    assert {"landing/simulated_shop", "clean_events", "lake/events", "lake/at_risk_users", "publish_night"} <= names
+    assert faults == []
+    [first, *_] = night_calls(airflow)
+    assert first["arguments"][:4] == ["--source", "online_retail", "--date", "2026-03-09"]
+    assert len(night_calls(airflow)) == 11
+
+
+def test_days_are_run_again_in_order_and_a_failed_one_stops_those_after_it(started: tuple[Airflow, str]) -> None:
+    """Each day is a run of `nightly`; a cleared day runs again, and then the others follow."""
+    airflow, _ = started
+    not_due = {"preflight_landing": {"answer": {"due": False}, "exit": [0, 3, 0]}}
+    (airflow.home / "behaviour.json").write_text(json.dumps(not_due))
+    (airflow.home / "calls.jsonl").write_text("")
+    span = {"first_day": "2026-03-01", "last_day": "2026-03-03"}
+    done = services(airflow, "trigger", "rerun", "--conf", json.dumps(span))
+    assert done.returncode == 1, done.stdout + done.stderr
+    days = [call["arguments"][3] for call in night_calls(airflow) if call["job"] == "preflight_landing"]
+    assert days == ["2026-03-01", "2026-03-02"]
+    wrong = services(airflow, "trigger", "rerun", "--conf", json.dumps(span | {"last_day": "3.3.2026"}))
+    assert (wrong.returncode, "'3.3.2026' is not a 'date'" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
