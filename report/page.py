@@ -147,7 +147,7 @@ def segment_name(name: str | None, parts: list[str] | None, w: Words) -> Markup:
     """A segment's name in the page's language, from the parts that it is made of; a topic's words are the shop's."""
     if not name:
         return Markup("–")
-    if parts and parts[0] in segment_names.HEADS:
+    if parts and parts[0] in segment_names.PHRASES:
         return escape(segment_names.name(parts, "zh" if w.language == "zh" else "en"))
     return Markup("<bdi translate='no'>{}</bdi>").format(name)
 

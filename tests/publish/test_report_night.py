@@ -16,8 +16,13 @@ import pytest
 from jobs.publish import rebuild_report, report_night
 from rekindle import settings
 from rekindle.cli import UsageError
-from rekindle.ledger import StageRecord
+from rekindle.ledger import MODEL_KINDS, StageRecord
+from rekindle.line_rules import REASONS as LINE_REASONS
 from rekindle.methods.reason_words import NOTHING_STANDS_OUT, PHRASES, Values, associated
+from rekindle.methods.retention_periods import BASES, GROUP_KINDS
+from rekindle.methods.segment_features import FEATURES
+from rekindle.methods.suppression import REASONS as SUPPRESSED
+from rekindle.settings import DO_NOTHING
 from report import page, trust
 from report.asking import Ask, asking
 from report.earlier import last_attempts
@@ -25,6 +30,11 @@ from report.files import look_at
 from report.night import AIRFLOW, MLFLOW, Night, collect
 from report.summary import summary
 from report.words import PLACE, catalogue, number, words, written
+from schemas import churn_changes, list_changes, segment_movements
+from schemas.at_risk_users import RISK_BANDS
+from schemas.recommendations import CANDIDATE_SOURCES
+from schemas.segments import METHODS, STATUSES
+from schemas.user_segments import UNSEGMENTED
 from tests.publish.report_browser import browser, faults, reached_by_keyboard
 from tests.publish.report_pages import FIGURES, Page
 from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
@@ -136,6 +146,32 @@ def test_both_catalogues_have_the_same_keys_and_values_and_none_that_nobody_asks
     groups = re.findall(r"""(?:term|term_or_code|in_words|has_term)\(\s*["'](\w+)["']""", code)
     asked = (*begun, *(f"{group}." for group in (*groups, "kind", "status")))
     assert [key for key in english if key not in literal and not key.startswith(asked)] == []
+
+
+def test_every_value_that_a_contract_allows_has_words() -> None:
+    conf = [settings.load(source) for source in settings.source_names()]
+    asked = {
+        "band": RISK_BANDS,
+        "because": [f"segment_{cause}" for cause in segment_movements.CAUSES]
+        + [f"list_{cause}" for cause in list_changes.CAUSES],
+        "cause": [f"risk_{cause}" for cause in churn_changes.CAUSES]
+        + [f"list_{cause}" for cause in list_changes.CAUSES],
+        "changed": [f"risk_{cause}" for cause in churn_changes.CAUSES],
+        "change": [*churn_changes.KINDS, *(f"list_{kind}" for kind in list_changes.KINDS)],
+        "source": CANDIDATE_SOURCES,
+        "unsegmented": UNSEGMENTED,
+        "segments": [*METHODS, *(f"status_{status}" for status in STATUSES)],
+        "suppressed": SUPPRESSED,
+        "action": {one.action for each in conf for one in each.source.win_back.actions} | {DO_NOTHING},
+        "rule": LINE_REASONS,
+        "feature": [one.name for one in FEATURES],
+        "group": GROUP_KINDS,
+        "basis": BASES,
+        "kind": MODEL_KINDS,
+    }
+    wanted = {f"{group}.{name}" for group, names in asked.items() for name in names}
+    assert wanted - catalogue("en").keys() == set()
+    assert all(words("zh")(f"feature.{one.name}") for one in FEATURES)
 
 
 def test_every_reason_that_a_model_gives_is_known_in_chinese() -> None:
