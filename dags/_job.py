@@ -150,13 +150,8 @@ class JobOperator(SparkSubmitOperator):
         )
 
     def execute(self, context: Any) -> Any:
-        known, given = set(context["dag"].params), context["dag_run"].conf or {}
-        if unknown := sorted(set(given) - known):
-            raise AirflowFailException(
-                f"unknown parameter {', '.join(map(repr, unknown))}, expected {', '.join(sorted(known))}; "
-                "correct the run's conf and trigger it again"
-            )
         try:
+            self._refuse_unknown_parameters(context)
             value = super().execute(context) if self.engine == "spark" else self._run_python()
         except KeyboardInterrupt:
             # Ctrl-C on `airflow dags test`: Airflow would take it for one more failure to retry.
@@ -170,6 +165,14 @@ class JobOperator(SparkSubmitOperator):
             context["outlet_events"][asset].add_partitions(day)
             context["outlet_events"][asset].extra.update(told(day, params, self._run_id()))
         return value
+
+    def _refuse_unknown_parameters(self, context: Any) -> None:
+        known, given = set(context["dag"].params), context["dag_run"].conf or {}
+        if unknown := sorted(set(given) - known):
+            raise AirflowFailException(
+                f"unknown parameter {', '.join(map(repr, unknown))}, expected {', '.join(sorted(known))}; "
+                "correct the run's conf and trigger it again"
+            )
 
     def _run_id(self) -> str | None:
         words = list(self.application_args or [])

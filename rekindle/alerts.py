@@ -89,10 +89,14 @@ def deliver_all(home: Path, receivers: Mapping[str, Deliver]) -> Round:
 def _deliver_all(folder: Path, receivers: Mapping[str, Deliver]) -> Round:
     down: dict[str, str] = {}
     faults: list[str] = []
-    sent = put_aside = 0
+    sent = put_aside = twice = 0
     # Oldest first; ids say nothing about time.
     letters = sorted((folder / "spool").glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     for path in letters:
+        if (folder / "sent" / path.name).exists():
+            path.unlink()  # written by a callback while the first one was on its way
+            twice += 1
+            continue
         try:
             letter = Letter.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError):
@@ -117,7 +121,7 @@ def _deliver_all(folder: Path, receivers: Mapping[str, Deliver]) -> Round:
             put_aside += _move(path, folder / "refused")
     _forget_old(folder / "sent")
     faults += [f"{name} is down: {why}" for name, why in down.items()]
-    return Round(sent, len(letters) - sent - put_aside, put_aside, tuple(faults))
+    return Round(sent, len(letters) - sent - put_aside - twice, put_aside, tuple(faults))
 
 
 def _kept(path: Path, letter: Letter) -> Letter:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
 from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
@@ -23,9 +23,10 @@ from rekindle.alert_conf import Alerts
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
+from rekindle.methods.segment_settings import Segments
 from rekindle.recommender_conf import Declared
+from rekindle.report_conf import ReportLanguages
 from rekindle.retention_conf import Retention
-from rekindle.segment_conf import Segments
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -248,21 +249,6 @@ class Inbox(Strict):
 
     wait_days: Annotated[int, Field(ge=0)] = 2
     outcome_days: Days = 90
-
-
-def _several(told: object) -> object:
-    return [told] if isinstance(told, str) else told
-
-
-def _each_once(told: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(told)) < len(told):
-        raise ValueError(f"{', '.join(told)}: each language once")
-    return told
-
-
-ReportLanguages = Annotated[
-    tuple[Literal["en", "zh"], ...], BeforeValidator(_several), Field(min_length=1), AfterValidator(_each_once)
-]
 
 
 class Business(Strict):

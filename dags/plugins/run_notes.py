@@ -8,7 +8,6 @@ above.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +19,6 @@ from airflow.plugins_manager import AirflowPlugin
 MARK = "▸ "
 # Airflow's limit, which PostgreSQL enforces.
 LONGEST = 1000
-
-log = logging.getLogger(__name__)
 
 
 def printed(text: object) -> str:
@@ -86,15 +83,30 @@ def combined(note: str | None, ours: str) -> str:
 
 
 def write_note(dag_run: Any) -> None:
-    """Put the note on a run that has just ended."""
-    from airflow.models.xcom import XComModel
+    """Put the note on a run that has just ended.
+
+    In the scheduler the run belongs to the session that is about to store its end, and the note goes with it. In
+    `airflow dags test` it belongs to none, and the note is stored by itself.
+    """
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
-    if session is None:
-        log.warning("run %s of %s has no session, so it gets no note", dag_run.run_id, dag_run.dag_id)
+    if session is not None:
+        note_in(session, dag_run, dag_run.state)
         return
+    with create_session() as own:
+        same = select(DagRun).where(DagRun.dag_id == dag_run.dag_id, DagRun.run_id == dag_run.run_id)
+        note_in(own, own.scalars(same).one(), dag_run.state)
+
+
+def note_in(session: Any, dag_run: Any, state: Any) -> None:
+    """Set the note of a run that belongs to the session; nothing is committed."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
     with session.no_autoflush:
         rows = session.execute(
             select(XComModel.task_id, XComModel.key, XComModel.value).where(
@@ -108,7 +120,7 @@ def write_note(dag_run: Any) -> None:
         handed_on.setdefault(task, {})[key] = value
     conf = dag_run.conf or {}
     whose = ", ".join(str(part) for part in (conf.get("source"), conf.get("date") or dag_run.partition_key) if part)
-    ours = told(dag_run.dag_id, str(getattr(dag_run.state, "value", dag_run.state)), whose, handed_on)
+    ours = told(dag_run.dag_id, str(getattr(state, "value", state)), whose, handed_on)
     if ours:
         dag_run.note = combined(dag_run.note, ours)
 

@@ -245,6 +245,7 @@ def store_segments(context: Context, events: DataFrame, features: DataFrame, ite
         for m, k in made.models.items()
     ]
     night.store(context, SEGMENT_MODELS, contract.frame(spark, SEGMENT_MODELS, *models).withColumns(of_night))
+    made.release()
     context.detail["segments"] = made.told
     context.log.info("segments %s", json.dumps(made.told))
 

@@ -66,6 +66,7 @@ for dag_id, dag in sorted(known_dags.items()):
                 "rule": str(task.trigger_rule.value),
                 "retries": task.retries,
                 "alerts": len(task.on_failure_callback or []),
+                "result": list(getattr(task, "result", ())),
                 "reads": sorted(asset.name for asset in task.inlets),
                 "writes": sorted(asset.name for asset in task.outlets),
                 "after": sorted(task.upstream_task_ids),

@@ -20,6 +20,9 @@ def test_no_parameter_takes_a_command_or_a_path_and_none_is_a_template(airflow: 
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["accepted"] == []
+    # A reason is a text, whatever stands in it; but one line, and no option.
+    assert found["reasons"]
+    assert all(text[0].isalpha() and text.isprintable() and 8 <= len(text) <= 300 for *_, text in found["reasons"])
     assert found["changed"] == []
     assert found["tasks"] > 12
     assert not (tmp_path / "canary").exists()

@@ -171,7 +171,7 @@ def test_each_alert_is_one_letter_that_says_what_to_do(nights: dict[str, Any], a
     assert {f"{letter.id}.json" for letter in letters} == {path.name for path in spool}
     assert len(letters) == len(airflow.alerts())
     [refused] = [letter for letter in letters if letter.title.startswith("validate_events failed")]
-    assert refused.title == "validate_events failed: 2026-04-30 simulated_shop (nightly)"
+    assert refused.title == "validate_events failed: simulated_shop 2026-04-30 (nightly)"
     assert refused.why.endswith("found 0 rows, expected at least 1")
     assert "the data is bad, and the last good night stays served" in refused.to_do
     assert (refused.link or "").startswith("http")
@@ -192,7 +192,7 @@ def test_who_goes_back_gives_a_reason_and_it_is_handed_on_as_one_text(nights: di
     assert nights["rollback"]["state"] == "success"
     [call] = nights["rollback"]["calls"]
     assert call["arguments"][:4] == ["--source", "simulated_shop", "--run", "r0123456789abcdef"]
-    assert call["arguments"][4] == f"--why={ROLLBACK['why']} (in Airflow, by somebody)"
+    assert call["arguments"][4] == f"--why={ROLLBACK['why']} (in Airflow, by dag_test)"
 
 
 def test_a_look_at_the_quarantine_runs_no_night(nights: dict[str, Any]) -> None:

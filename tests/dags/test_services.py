@@ -89,7 +89,7 @@ def test_an_analyst_runs_a_night_and_reads_it_in_the_browser(started: tuple[Airf
         page.get_by_role("button", name="Trigger").first.click()
         form = page.get_by_role("dialog")
         form.get_by_text("Which shop's log files to read").wait_for()
-        page.screenshot(path=pictures / "form.png")
+        page.screenshot(path=pictures / "form.png", animations="disabled")
         form.locator("input[type=date]").fill("2026-03-09")
         form.get_by_role("combobox").first.click()
         page.get_by_role("option", name="online_retail").click()
@@ -97,18 +97,22 @@ def test_an_analyst_runs_a_night_and_reads_it_in_the_browser(started: tuple[Airf
         page.wait_for_url("**/dags/nightly/runs/**")
         browser.reload_until(page, "Published, simulated_shop 2026-04-30: 551 at risk, 84,000 recommendations")
         assert page.get_by_text("Failed", exact=True).count() == 0
-        page.screenshot(path=pictures / "run.png")
+        page.screenshot(path=pictures / "run.png", animations="disabled")
         page.get_by_role("button", name="Edit note").click()
         note = page.get_by_role("dialog")
         note.get_by_text("quarantined 45").first.wait_for()
-        page.screenshot(path=pictures / "note.png")
+        page.screenshot(path=pictures / "note.png", animations="disabled")
+        # What lies outside the frame is not drawn at all.
+        page.set_viewport_size({"width": 2600, "height": 1000})
         page.goto("/assets?name_pattern=crm/at_risk_users")
         page.get_by_role("link", name="crm/at_risk_users").click()
         page.get_by_text("Task Dependencies").click()
+        page.locator(".react-flow__minimap-node").nth(20).wait_for(state="attached")
+        page.get_by_label("Fit View").click()
         drawn = page.locator(".react-flow__node")
         drawn.filter(has_text="landing/online_retail").wait_for(state="attached")
         names = {text.split("\n")[0] for text in drawn.all_inner_texts()}
-        page.screenshot(path=pictures / "assets.png")
+        page.screenshot(path=pictures / "assets.png", animations="disabled")
     assert {"landing/simulated_shop", "clean_events", "lake/events", "lake/at_risk_users", "publish_night"} <= names
     assert faults == []
     [first, *_] = night_calls(airflow)

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.publish import write_docs
 from schemas.catalogue import SERVED
-from tests.dags.small_airflow import JOBS, OTHERS, REPOSITORY, Airflow
+from tests.dags.small_airflow import HEADLINE, JOBS, OTHERS, REPOSITORY, Airflow
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "commands.json"
 
@@ -75,6 +75,8 @@ def test_what_a_task_hands_on_is_no_data(said: dict[str, Any]) -> None:
         if task["engine"] and task["pushes"]
     }
     assert pushing == {"preflight_landing", "report_night", "night_to_replay", "check_freshness"}
+    # The same keys that the night's job prints (tests/publish/test_night_headline.py).
+    assert set(said["dags"]["nightly"]["tasks"]["report_night"]["result"]) == set(HEADLINE)
 
 
 def test_whoever_finds_a_task_red_is_told_what_to_do(said: dict[str, Any]) -> None:

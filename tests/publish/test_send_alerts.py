@@ -6,8 +6,12 @@ import email
 import email.policy
 import json
 import logging
+import os
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tenacity import wait_none
 
 from jobs.publish import send_alerts
@@ -219,6 +224,29 @@ def test_a_server_that_says_later_is_asked_again_at_once_and_then_later(state: P
     assert len(got.mails) == 3
 
 
+def test_the_postman_as_a_red_task_starts_it_reads_conf_and_says_no_secret(state: Path) -> None:
+    """A process of its own, as dags/_alerts.py starts it: the installation's conf, the secret from its file."""
+    shutil.copytree(settings.ROOT / "conf" / "environments", state / "conf" / "environments")
+    alerts.put(state, letter(1))
+    with webhook() as (http, posted):
+        told = yaml.safe_load((state / "conf/environments/local.yaml").read_text())
+        told["alerts"] = {"webhook": hook(http, token_file="{home}/token")}
+        (state / "conf/environments/local.yaml").write_text(yaml.safe_dump(told))
+        done = subprocess.run(
+            [sys.executable, settings.ROOT / "jobs/publish/send_alerts.py", "--env", "local"],
+            cwd=settings.ROOT,
+            env=os.environ | {"PYTHONPATH": str(settings.ROOT), "REKINDLE_CONF": str(state / "conf")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert done.stderr == "INFO send_alerts sent=1 waiting=0 put_aside=0\n"
+    [(headers, _)] = posted.posts
+    assert headers["Authorization"] == f"Bearer {SECRET}"
+
+
 def test_two_who_deliver_at_once_bring_each_letter_once(state: Path) -> None:
     for number in range(20):
         alerts.put(state, letter(number))
@@ -229,6 +257,11 @@ def test_two_who_deliver_at_once_bring_each_letter_once(state: Path) -> None:
         )
     assert sorted(brought) == [f"{number:032x}" for number in range(20)]
     assert sum(one.sent for one in rounds) == 20
+    # A letter that a callback wrote while it was being sent is not sent again.
+    twice = state / "alerts" / "spool" / f"{1:032x}.json"
+    shutil.copy(state / "alerts" / "sent" / twice.name, twice)
+    assert alerts.deliver_all(state, {"x": lambda one: brought.append(one.id)}).waiting == 0
+    assert (len(brought), twice.exists()) == (20, False)
 
 
 def test_without_a_receiver_nothing_waits(state: Path, conf: Conf) -> None:
