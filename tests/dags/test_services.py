@@ -88,7 +88,7 @@ def test_an_analyst_runs_a_night_and_reads_it_in_the_browser(started: tuple[Airf
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.get_by_role("button", name="Trigger").first.click()
         form = page.get_by_role("dialog")
-        form.get_by_text("Which shop's log files to read").wait_for()
+        form.get_by_text("Which shop: the name of its mapping").wait_for()
         page.screenshot(path=pictures / "form.png", animations="disabled")
         form.locator("input[type=date]").fill("2026-03-09")
         form.get_by_role("combobox").first.click()
