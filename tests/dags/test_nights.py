@@ -10,7 +10,7 @@ from tests.dags.small_airflow import JOBS, Airflow
 EVERY_JOB = {job for jobs in JOBS.values() for job in jobs}
 TRAINING = {"train_recommender", "train_churn"}
 FIRST = ["land_simulated_day", "preflight_landing"]
-HOSTILE = "</b><script>alert(1)</script>\r\nBcc: x@y [a](javascript:alert(1)) {{ 7 * 7 }} `$(id)` " + "é" * 3000
+HOSTILE = "x\r\nBcc: x@y </b><script>alert(1)</script> [a](javascript:alert(1)) {{ 7 * 7 }} `$(id)` " + "é" * 3000
 LATE = "simulated_shop has no publication of the night of 2026-04-30 by 07:30; the newest is 2026-04-29"
 ROLLBACK = {"run": "r0123456789abcdef", "why": "lists of one category; $(id) {{ 7 * 7 }} --run=x"}
 
