@@ -171,6 +171,11 @@ bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk
 	@bin/setup dev
 	@$(PY) bench/ingest.py --lines "$${SIZES:-1000000,3000000,10000000}" $(if $(GZIP),--gzip)
 
+.PHONY: bench-retention
+bench-retention: ## tonight's retention on 1 and 10 million events of history, beside counting everything and DuckDB; SIZES=
+	@bin/setup dev
+	@$(PY) bench/retention.py --sizes "$${SIZES:-1000000,10000000}"
+
 .PHONY: bench-churn
 bench-churn: setup ## the served night of the simulated shop against the simulation's own truth: who has really left
 	@$(PY) bench/churn_truth.py

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from rekindle.methods.retention_periods import by_unit, shifted, starts
-from rekindle.quality import Check, Suite, always, suite_for
+from rekindle.quality import Check, Suite, always, row_count, suite_for
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.period_metrics import PERIOD_METRICS
 
@@ -98,6 +98,7 @@ def suite_by_period() -> Suite:
     return Suite(
         COHORT_RETENTION.name,
         (
+            row_count(minimum=0, what="cohorts"),  # none where nobody began for as long as cohorts are followed
             always(
                 "users_began",
                 f"cohorts with other users than {PERIOD_METRICS.name} says began in their period",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import reduce
+from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from rekindle.methods.retention_periods import by_unit, shifted, starts
-from rekindle.quality import Suite, always, suite_for
+from rekindle.quality import Suite, always, row_count, suite_for
 from schemas.period_metrics import PERIOD_METRICS
 from schemas.retention_metrics import RETENTION_METRICS
 
@@ -17,13 +19,8 @@ COUNTED_TWICE = ("active_users", "new_users", "buyers", "orders")
 
 def rising(*columns: Column) -> Column:
     """Whether no column is above the next; one that is null is passed over."""
-    # A null compares as null, which a check takes for broken: it is no figure, so it breaks nothing.
-    pairs = zip(columns, columns[1:], strict=False)
-    held = [F.coalesce(low <= high, F.lit(True)) for low, high in pairs]
-    whole = held[0]
-    for one in held[1:]:
-        whole = whole & one
-    return whole
+    # A null compares as null, which a check takes for broken; what is no figure breaks nothing.
+    return reduce(Column.__and__, [F.coalesce(low <= high, F.lit(True)) for low, high in pairwise(columns)])
 
 
 def suite(business_date: date) -> Suite:
@@ -98,7 +95,7 @@ def suite(business_date: date) -> Suite:
 
 
 def by_week(periods: DataFrame, weeks: DataFrame) -> DataFrame:
-    """One row a week of all users that both tables tell, or that should be: retention_metrics counts the events anew."""
+    """One row a week of all users, as far as both tables tell: retention_metrics counts all events anew."""
     own = periods.where("period_unit = 'week' AND group_kind = 'all'")
     oldest = own.agg(F.min("period_start").alias("oldest"))
     counted = own.select("period_start", *[F.col(name).alias(f"own_{name}") for name in COUNTED_TWICE])
@@ -117,6 +114,7 @@ def suite_by_week() -> Suite:
     return Suite(
         PERIOD_METRICS.name,
         (
+            row_count(minimum=0, what="weeks"),  # a shop's first days have none
             always(
                 "as_counted_anew",
                 f"weeks in which {RETENTION_METRICS.name}, counted from all events, says other users, buyers or orders",

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rekindle import conf_faults
 from rekindle.addresses import CatalogUri, Host, OneLine, SparkSetting, TrackingUri
@@ -23,9 +23,10 @@ from rekindle.alert_conf import Alerts
 from rekindle.churn_conf import BASELINE, Offer, every_method
 from rekindle.churn_conf import Declared as ChurnMethod
 from rekindle.methods.list_settings import Rules
+from rekindle.methods.segment_settings import Segments
 from rekindle.recommender_conf import Declared
+from rekindle.report_conf import ReportLanguages
 from rekindle.retention_conf import Retention
-from rekindle.segment_conf import Segments
 from rekindle.sources import Ingest, Name, NotCustomers, Strict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -250,21 +251,6 @@ class Inbox(Strict):
     outcome_days: Days = 90
 
 
-def _several(told: object) -> object:
-    return [told] if isinstance(told, str) else told
-
-
-def _each_once(told: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(told)) < len(told):
-        raise ValueError(f"{', '.join(told)}: each language once")
-    return told
-
-
-ReportLanguages = Annotated[
-    tuple[Literal["en", "zh"], ...], BeforeValidator(_several), Field(min_length=1), AfterValidator(_each_once)
-]
-
-
 class Business(Strict):
     """The numbers that the business, not a programmer, changes.
 
@@ -385,13 +371,6 @@ class Settings(BaseModel):
         key = self.environment.identity.key_version
         return hashlib.sha256(f"{told} {code} {key}".encode()).hexdigest()[:16]
 
-    @cached_property
-    def retention_version(self) -> str:
-        """Digest of what decides the sums of retention: a night adds only to sums that were made by the same."""
-        code = digest_of_code(self.root, *RETENTION_CODE)
-        told = self.source.retention.model_dump_json(exclude={"told", "groups", "repurchase_days"})
-        return hashlib.sha256(f"{told} {code}".encode()).hexdigest()[:16]
-
     def as_of(self, business_date: date) -> date:
         """The first local day that the night of `business_date` may not look at."""
         return business_date + timedelta(days=1)
@@ -405,13 +384,6 @@ INGEST_CODE = (
     *(f"rekindle/landing_{name}.py" for name in ("lines", "blocks", "objects", "streams", "parquet")),
     "rekindle/methods/activity.py",
     "schemas/events.py",
-)
-
-# What decides the sums of retention, as far as code does, beside INGEST_CODE.
-RETENTION_CODE = (
-    *(f"rekindle/methods/retention{part}.py" for part in ("", "_cells", "_days", "_members", "_periods", "_sums")),
-    *("rekindle/methods/activity.py", "rekindle/methods/user_features.py"),
-    *("schemas/user_days.py", "schemas/period_counts.py", "schemas/retention_counts.py"),
 )
 
 

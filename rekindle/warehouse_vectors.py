@@ -2,8 +2,8 @@
 
 The table keeps its vectors a second time as pgvector's own type, in a generated column that no contract names. The
 function runs with its owner's rights, since it resolves pseudonyms, and gives what the views would give: users of the
-served run who are not held out. It looks at every user of the run: of 100,000 with 32 numbers each that takes LOOKS,
-while an index would have to be made anew for every run (docs/decisions/0034).
+served run who are not held out. It looks at every user of the run (docs/decisions/0038): of 100,000 with 32 numbers
+each in 0.25 s, where an index took three minutes to be made.
 """
 
 from __future__ import annotations

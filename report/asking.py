@@ -46,4 +46,6 @@ def asking(context: Context) -> Iterator[Ask]:
     """Ask about the context's run, all queries on the same snapshot; nothing is written."""
     with warehouse.connect(context.settings, "writer", "rekindle report") as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # Between its queries the report reads the ledger and artefacts; nobody waits for a transaction that only reads.
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
         yield Ask(context, connection, frozenset(context.ledger.tables(context.run_id)))

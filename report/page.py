@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from rekindle.methods import segment_names
 from report import changes, plots
 from report.answers import answers, reason_words, than
 from report.night import AIRFLOW, MLFLOW, Night
@@ -143,11 +144,11 @@ def parts_of(night: Night, segment_id: str | None) -> list[str]:
 
 
 def segment_name(name: str | None, parts: list[str] | None, w: Words) -> Markup:
-    """A segment's name in the page's language, from the parts that it is made of."""
-    if w.language == "en" or not name:
-        return escape(name or "–")
-    if parts and all(part.isdigit() or w.has_term("segment", part) for part in parts):
-        return escape("·".join(part if part.isdigit() else w.term("segment", part) for part in parts))
+    """A segment's name in the page's language, from the parts that it is made of; a topic's words are the shop's."""
+    if not name:
+        return Markup("–")
+    if parts and parts[0] in segment_names.PHRASES:
+        return escape(segment_names.name(parts, "zh" if w.language == "zh" else "en"))
     return Markup("<bdi translate='no'>{}</bdi>").format(name)
 
 

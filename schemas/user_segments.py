@@ -65,7 +65,8 @@ USER_SEGMENTS = Table(
             "string",
             "Why the user is in no segment, the first that holds: excluded (taken for a machine or a test account),"
             " silent (no action within conf's window_days), too_few_actions (fewer in it than least_actions),"
-            " too_few_users (the shop has fewer such users than least_users); null for users in a segment.",
+            " too_few_users (the shop has fewer such users than least_users, or all are alike); null for users in a"
+            " segment.",
             nullable=True,
             allowed=UNSEGMENTED,
         ),

@@ -40,6 +40,7 @@ from rekindle.methods.segment_night import Before, segmentation
 from rekindle.methods.suppression import suppressed
 from rekindle.methods.user_features import is_type, user_features
 from rekindle.outcome_fates import outcome_fates
+from rekindle.retention_version import retention_version
 from rekindle.settings import Source
 from rekindle.sources import INBOX_KIND
 from schemas.cohort_retention import COHORT_RETENTION
@@ -244,6 +245,7 @@ def store_segments(context: Context, events: DataFrame, features: DataFrame, ite
         for m, k in made.models.items()
     ]
     night.store(context, SEGMENT_MODELS, contract.frame(spark, SEGMENT_MODELS, *models).withColumns(of_night))
+    made.release()
     context.detail["segments"] = made.told
     context.log.info("segments %s", json.dumps(made.told))
 
@@ -273,7 +275,7 @@ def store_retention(context: Context, events: DataFrame, as_of: date) -> None:
     and conf. Otherwise everything is counted, and the next night can add to it.
     """
     spark, name, conf, day = context.spark, context.source.name, context.source.retention, context.business_date
-    made_by = {"retention_version": context.settings.retention_version}
+    made_by = {"retention_version": retention_version(context.settings)}
     base = night.grown_from(context, "build_features", (EVENTS, *COUNTED, USER_SEGMENTS), made_by)
     known = None
     if base is not None:

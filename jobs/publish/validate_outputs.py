@@ -22,17 +22,19 @@ from expectations import (
     item_similarities,
     list_changes,
     outcomes,
+    period_counts,
     period_metrics,
     recommendations,
     repurchase_curves,
+    retention_counts,
     retention_curves,
     retention_metrics,
-    retention_sums,
     retention_windows,
     segment_models,
     segment_movements,
     segments,
     suppressed_users,
+    user_days,
     user_features,
     user_profiles,
     user_segments,
@@ -171,11 +173,11 @@ def retention_batches(
 ) -> list[quality.Batch]:
     """What users did by day, the sums over it, and what is told of these."""
     periods, cohorts = frames[PERIOD_METRICS.name], frames[COHORT_RETENTION.name]
-    days = retention_sums.landed(frames[USER_DAYS.name], business_date)
+    days = user_days.landed(frames[USER_DAYS.name], business_date)
     weekly = period_metrics.by_week(periods, frames[RETENTION_METRICS.name])
     told = [
-        retention_sums.suite_of_periods(),
-        retention_sums.suite_of_cells(),
+        period_counts.suite(),
+        retention_counts.suite(),
         period_metrics.suite(business_date),
         cohort_retention.suite(business_date),
         retention_curves.suite(business_date),
@@ -183,7 +185,7 @@ def retention_batches(
         repurchase_curves.suite(business_date),
     ]
     return [
-        quality.Batch(retention_sums.suite_of_days(business_date), days, None),
+        quality.Batch(user_days.suite(business_date), days, None),
         *(quality.Batch(suite, frames[suite.table], rows[suite.table]) for suite in told),
         quality.Batch(period_metrics.suite_by_week(), weekly, None),
         quality.Batch(cohort_retention.suite_by_period(), cohort_retention.by_period(cohorts, periods), None),

@@ -80,9 +80,9 @@ class Tree:
 
     @property
     def paths(self) -> list[str]:
-        """The leaves' paths."""
+        """The leaves' paths; the whole, "", where nothing was halved."""
         split = {one.path for one in self.halvings}
-        return sorted({one.path + half for one in self.halvings for half in "12"} - split)
+        return sorted({"", *(one.path + half for one in self.halvings for half in "12")} - split)
 
     @property
     def count(self) -> int:

@@ -62,11 +62,12 @@ def faded_parts(as_of: date, weights: Mapping[str, float], half_life_days: float
     from pyspark.sql import functions as F
 
     age = F.date_diff(F.lit(as_of), "event_date").cast("double")
-    liked = {name: weight for name, weight in weights.items() if weight > 0}
-    faded = event_weight(F.col("event_type"), liked)
+    weight = event_weight(F.col("event_type"), {name: value for name, value in weights.items() if value > 0})
+    faded = weight
     if half_life_days is not None:
-        faded *= F.pow(F.lit(2.0), -age / F.lit(float(half_life_days)))
-    return F.greatest(F.rint(faded * F.lit(float(PARTS))).cast("bigint"), F.lit(1).cast("bigint"))
+        faded = weight * F.pow(F.lit(2.0), -age / F.lit(float(half_life_days)))
+    whole = F.rint(faded * F.lit(float(PARTS))).cast("bigint")
+    return F.when(weight.isNotNull(), F.greatest(whole, F.lit(1).cast("bigint")))  # `greatest` passes a null over
 
 
 def shares(events: DataFrame, of: str, measures: Mapping[str, tuple[Column, str]]) -> DataFrame:

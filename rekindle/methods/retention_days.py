@@ -32,8 +32,6 @@ def user_days(events: DataFrame) -> DataFrame:
     bought, money = is_type("purchase"), amount()
     carts = F.array_sort(F.collect_set(F.when(is_type("cart"), F.col("event_ts").cast("double"))))
     orders = F.array_sort(F.collect_set(F.when(bought, order_key())))
-    if "channel" not in events.columns:
-        events = events.withColumn("channel", F.lit(None).cast("string"))
     return (
         activity(events)
         .withColumns(

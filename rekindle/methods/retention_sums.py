@@ -145,7 +145,7 @@ def _by_period(rows: DataFrame, funnel_days: int) -> DataFrame:
         .where(F.col("period_start") >= by_unit(lambda unit: starts(unit, _reach(funnel_days))))
     )
     here_only = F.col("is_here")
-    kept = F.when(F.col("net_before") > 0, F.col("net"))
+    was_spender = F.col("net_before") > 0
 
     def one(condition: Column) -> Column:
         return F.when(here_only & condition, 1).otherwise(0)
@@ -168,8 +168,9 @@ def _by_period(rows: DataFrame, funnel_days: int) -> DataFrame:
             "gross": money(F.col("gross")),
             "returned": money(F.col("returned")),
             "base": F.when(~here_only, F.col("net")).otherwise(0),
-            "kept_capped": money(F.least(kept, F.col("net_before"))),
-            "kept": money(kept),
+            # `least` passes over nulls, so who was no spender is left out first.
+            "kept_capped": money(F.when(was_spender, F.least("net", "net_before"))),
+            "kept": money(F.when(was_spender, F.col("net"))),
         },
     )
 

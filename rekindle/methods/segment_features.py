@@ -84,8 +84,8 @@ class Scale:
             ValueError: no feature differs between users.
         """
         filled = logged(values)
-        low, high = np.nanquantile(filled, USUAL, axis=0)
-        low, high = (np.where(np.isnan(limit), 0.0, limit) for limit in (low, high))
+        known = np.where(np.isnan(filled).all(axis=0), 0.0, filled)
+        low, high = np.nanquantile(known, USUAL, axis=0)
         filled = np.clip(np.where(np.isnan(filled), _stand_in(high, FEATURES), filled), low, high)
         quartiles = np.quantile(filled, (0.25, 0.75), axis=0)
         spread = np.maximum((quartiles[1] - quartiles[0]) / NORMAL_QUARTILES, filled.std(axis=0))

@@ -14,13 +14,14 @@ from rekindle.methods import clusters, topics
 from rekindle.methods.clusters import Centres, Halving, Judged, Tree
 from rekindle.methods.partitions import matched
 from rekindle.methods.segment_features import NAMES, Scale
+from rekindle.methods.segment_settings import Segments
 from rekindle.methods.topics import Topics
-from rekindle.segment_conf import Segments
 
 K_MEANS, BISECTING, TOPICS = METHODS = ("k_means", "bisecting", "topics")
 LETTERS = {K_MEANS: "s", BISECTING: "b", TOPICS: "t"}
 FEWEST_DOCUMENTS = 50  # below which no topics are looked for
 FEWEST_WORDS = 4
+TOPIC_RESAMPLES = 3  # or as many as conf's, if fewer: a fit of topics takes ten times a k-means
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,19 +146,20 @@ class Model:
         )
 
 
-def why_fit(
-    before: Mapping[str, Model], conf_is_same: bool, trains: bool, values: NDArray[np.float64], conf: Segments
-) -> str | None:
-    """Why borders are drawn anew tonight: first, conf, training or worse; None: they stay as they are."""
-    if K_MEANS not in before or not before[K_MEANS].ids:
+def why_fit(before: Mapping[str, Model], conf_is_same: bool, trains: bool) -> str | None:
+    """Why borders are drawn anew tonight, whatever users did: first, conf or training; None: no such reason."""
+    if K_MEANS not in before:
         return "first"
     if not conf_is_same:
         return "conf"
-    if trains:
-        return "training"
+    return "training" if trains else None
+
+
+def is_worse(before: Mapping[str, Model], values: NDArray[np.float64], conf: Segments) -> bool:
+    """Whether tonight's users lie so much further from their centres than those of the fit did that borders are drawn
+    anew."""
     model = before[K_MEANS]
-    worse = model.centres.spread(model.points(values)) > model.spread * (1 + conf.worse_by)
-    return "worse" if worse else None
+    return model.centres.spread(model.points(values)) > model.spread * (1 + conf.worse_by)
 
 
 def fitted(
@@ -217,7 +219,9 @@ def _topics(spoken: NDArray[np.float64], given: Documents, conf: Segments, seed:
     tried = topics.numbers_tried(spoken, given.words, counts, seed)
     count = topics.best(tried, warm.count if warm else None)
     groups = topics.fit(spoken, given.words, count, seed, warm)
-    again = clusters.resampled(spoken, lambda d: topics.fit(d, given.words, count, seed), seed, conf.resamples)
+    again = clusters.resampled(
+        spoken, lambda d: topics.fit(d, given.words, count, seed), seed, min(conf.resamples, TOPIC_RESAMPLES)
+    )
     stable = round(clusters.stability(spoken, groups.labels(spoken), again), 6)
     return Model(TOPICS, groups, None, given.words_of, stable, (None,) * count)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from rekindle.methods import segment_models, segment_rows, segmenting
-from rekindle.methods.segment_models import K_MEANS, METHODS, TOPICS, Model
+from rekindle.methods.segment_models import K_MEANS, TOPICS, Model
+from rekindle.methods.segment_settings import Segments
 from rekindle.methods.segmenting import Vocabulary
-from rekindle.segment_conf import Segments
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -46,9 +46,13 @@ class Made:
     segments: list[dict[str, Any]]
     models: dict[str, Model]
     fitted: dict[str, date]
-    why: str | None
-    users: int
-    told: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, Any]
+    held: tuple[DataFrame, ...]
+
+    def release(self) -> None:
+        """Give back the memory that its frames are kept in, once they are stored."""
+        for frame in self.held:
+            frame.unpersist()
 
 
 def segmentation(
@@ -68,39 +72,31 @@ def segmentation(
     `features`, `excluded` and `items` are user_features, excluded_users and item_features of tonight. On the driver
     are the sample, and a row or two a segment.
     """
-    known = dict(before.models) if before and not before.is_later else {}
+    known = {m: model for m, model in before.models.items() if model.ids} if before and not before.is_later else {}
     actions = segmenting.touched(events, as_of, conf.window_days).persist()
-    words = _vocabulary(known)
-
-    def everybody(vocabulary: Vocabulary) -> DataFrame:
-        told = segmenting.described(actions, items, vocabulary)
-        return segmenting.people(features, excluded, told, conf).persist()
-
-    people = everybody(words)
+    why = segment_models.why_fit(known, bool(before and before.conf_is_same), trains)
+    words = _vocabulary(known) if why is None else segmenting.vocabulary(actions, items, features.count(), conf)
+    people = _people(features, excluded, actions, items, words, conf)
     segmented = people.where("unsegmented_as IS NULL")
     users = segmented.count()
     few = users < conf.least_users
-    some = segmenting.sample(segmented, users, conf, words) if not few else None
-    why = None
-    if some is not None:
-        why = segment_models.why_fit(known, bool(before and before.conf_is_same), trains, some.values, conf)
-    models = {method: model for method, model in known.items() if model.ids}
-    if why is not None:
+    models = dict(known)
+    some = None if few else segmenting.sample(segmented, users, conf, words)
+    if some is not None and why is None and segment_models.is_worse(known, some.values, conf):
+        why = "worse"
         people.unpersist()
         words = segmenting.vocabulary(actions, items, users, conf)
-        people = everybody(words)
+        people = _people(features, excluded, actions, items, words, conf)
         segmented = people.where("unsegmented_as IS NULL")
         some = segmenting.sample(segmented, users, conf, words)
-        models = segment_models.fitted(
-            some.values, some.documents, conf, seed, {m: k for m, k in known.items() if k.ids}
-        )
-    if few:
-        models = {}
+    if some is not None and why is not None:
+        models = segment_models.fitted(some.values, some.documents, conf, seed, known)
+    if some is None or K_MEANS not in models:
+        models, why, few = {}, None, True
     then = before.models.get(K_MEANS) if before else None
     then = then if then is not None and then.ids else None
     found = segmenting.assigned(segmented, models, then).persist()
-    worth = segmenting.worth(found, METHODS)
-    passed = segmenting.passages(found, before.users, METHODS) if before else None
+    passed = segmenting.passages(found, before.users if before else None)
     rows = []
     fitted = dict(before.fitted) if before else {}
     for method, model in models.items():
@@ -109,30 +105,28 @@ def segmentation(
         old = before.models.get(method) if before else None
         sets_apart = segment_rows.apart(model, some)
         if why is not None:
-            overlap = segment_rows.overlap((passed or {}).get(method, ()), old.ids if old else (), model.count)
+            overlap = segment_rows.overlap(passed[method], old.ids if old else (), model.count)
             model = segment_models.with_ids(model, old, overlap, conf.least_overlap)
             model = segment_rows.named(model, sets_apart, old)
             fitted[method] = business_date
         models[method] = model
-        of_before = before.rows_of(method) if before else []
-        rows += segment_rows.rows(
-            model, sets_apart, worth, passed[method] if passed else None, of_before, fitted[method]
-        )
-    if before:
-        # A method without groups tonight: its ids are remembered, so that none is given again.
-        for method, old in before.models.items():
-            if method not in models:
-                rows += [
-                    segment_rows.dissolved(row, passed[method] if passed else None, None, old.highest)
-                    for row in before.rows_of(method)
-                ]
+        of_before = before.rows_of(method) if before else None
+        rows += segment_rows.rows(model, sets_apart, passed[method], of_before, fitted[method])
+    # A method without groups tonight: its ids are remembered, so that none is given again.
     carried = {m: replace(k, ids=(), parts=()) for m, k in (before.models if before else {}).items() if m not in models}
+    for method, old in carried.items():
+        gone = before.rows_of(method) if before else []
+        rows += [segment_rows.dissolved(row, passed[method], None, old.highest) for row in gone]
     members = segmenting.members(found, people, models, few)
-    moved = None
-    if before:
-        moved = segmenting.movements(members, found, before.users, models.get(K_MEANS), then)
+    moved = segmenting.movements(members, found, before.users, models.get(K_MEANS), then) if before else None
     told = {"users": users, "fitted_for": why} | {method: model.count for method, model in models.items()}
-    return Made(members, moved, rows, carried | models, fitted, why, users, told)
+    return Made(members, moved, rows, carried | models, fitted, told, (actions, people, found))
+
+
+def _people(
+    features: DataFrame, excluded: DataFrame, actions: DataFrame, items: DataFrame, words: Vocabulary, conf: Segments
+) -> DataFrame:
+    return segmenting.people(features, excluded, segmenting.described(actions, items, words), conf).persist()
 
 
 def _vocabulary(models: Mapping[str, Model]) -> Vocabulary:

@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 from rekindle.methods import segment_names
 from rekindle.methods.partitions import adjusted_rand
 from rekindle.methods.segment_models import BISECTING, TOPICS, Model, describe, steps
-from rekindle.methods.segmenting import Sample
+from rekindle.methods.segmenting import Passage, Sample
 from rekindle.methods.topics import Topics
 
 TOLD = 5  # features or words told of a segment
-Passages = Sequence[tuple[str | None, int | None, int]]
 
 
-def overlap(passages: Passages, ids_before: Sequence[str], groups: int) -> NDArray[np.int64]:
+def overlap(passages: Sequence[Passage], ids_before: Sequence[str], groups: int) -> NDArray[np.int64]:
     """Users by segment of before and group of tonight, of those who were and are in one."""
     table = np.zeros((len(ids_before), groups), dtype=np.int64)
     place = {name: n for n, name in enumerate(ids_before)}
-    for then, now, users in passages:
-        if then in place and now is not None:
-            table[place[then], now] += users
+    for one in passages:
+        if one.before in place and one.now is not None:
+            table[place[one.before], one.now] += one.users
     return table
 
 
@@ -81,20 +80,16 @@ def named(model: Model, sets_apart: Sequence[Mapping[str, Any]], before: Model |
 def rows(
     model: Model,
     sets_apart: Sequence[Mapping[str, Any]],
-    worth: Mapping[tuple[str, int], tuple[int, float, float | None]],
-    passages: Passages | None,
-    before: Sequence[Mapping[str, Any]],
+    passages: Sequence[Passage],
+    before: Sequence[Mapping[str, Any]] | None,
     fitted_date: date,
 ) -> list[dict[str, Any]]:
     """One row a segment of the model's method, and one for each of `before` (the rows of the publication before, those
-    that had dissolved left out) that is no more; `passages` is None where nothing was published before."""
-    sizes = [worth.get((model.method, n), (0, 0.0, None)) for n in range(model.count)]
-    everybody = sum(size for size, _, _ in sizes)
-    ids_before = [row["segment_id"] for row in before]
-    rand = None
-    if passages is not None:
-        table = overlap(passages, ids_before, model.count)
-        rand = round(adjusted_rand(table), 6) if table.sum() else None
+    that had dissolved left out; None: nothing was published) that is no more."""
+    everybody = sum(one.users for one in passages if one.now is not None)
+    ids_before = [row["segment_id"] for row in before or ()]
+    table = overlap(passages, ids_before, model.count)
+    rand = round(adjusted_rand(table), 6) if table.sum() else None
     branches: Sequence[tuple[str | None, list[str] | None]] = [(None, None)] * model.count
     if model.method == BISECTING:
         branches = list(zip(model.tree.paths, steps(model), strict=True))
@@ -106,13 +101,15 @@ def rows(
         "fitted_date": fitted_date,
     }
     found = []
-    for n, (users, spend, stake) in enumerate(sizes):
-        path, halvings = branches[n]
+    for n, (path, halvings) in enumerate(branches):
+        here = [one for one in passages if one.now == n]
+        users, spend = sum(one.users for one in here), float(sum(one.spend for one in here))
+        stakes = [one.stake for one in here if one.stake is not None]
         words = {k: sets_apart[n][k] for k in ("features", "feature_means", "overall_means", "z_differences")}
         found.append(
             of_method
             | words
-            | _passed(passages, model.ids[n], n)
+            | _passed(passages if before is not None else None, model.ids[n], n)
             | {
                 "segment_id": model.ids[n],
                 "name": segment_names.name(model.parts[n]),
@@ -122,28 +119,29 @@ def rows(
                 "share": users / everybody if everybody else 0.0,
                 "spend_90d": spend,
                 "spend_90d_mean": spend / users if users else None,
-                "value_at_stake": stake,
+                "value_at_stake": float(sum(stakes)) if stakes else None,
                 "tree_path": ".".join(path) if path is not None else None,
                 "tree_steps": halvings,
                 "silhouette": model.silhouettes[n],
             }
         )
-    gone = [row for row in before if row["segment_id"] not in model.ids]
+    gone = [row for row in before or () if row["segment_id"] not in model.ids]
     return found + [dissolved(row, passages, rand, model.highest) for row in gone]
 
 
-def dissolved(row: Mapping[str, Any], passages: Passages | None, rand: float | None, highest: int) -> dict[str, Any]:
+def dissolved(row: Mapping[str, Any], passages: Sequence[Passage], rand: float | None, highest: int) -> dict[str, Any]:
     """The last row of a segment, made of its row of the publication before."""
     none = {"users": 0, "share": 0.0, "spend_90d": 0.0, "spend_90d_mean": None, "value_at_stake": None}
     unknown = {"stability": None, "silhouette": None, "adjusted_rand": rand, "highest_number": highest}
     return {**row, **none, **unknown, "status": "dissolved"} | _passed(passages, row["segment_id"], None)
 
 
-def _passed(passages: Passages | None, segment: str, group: int | None) -> dict[str, int | None]:
+def _passed(passages: Sequence[Passage] | None, segment: str, group: int | None) -> dict[str, int | None]:
     """Users before, entered and left, of the segment of this id and group of this number."""
     if passages is None:
         return dict.fromkeys(("users_before", "users_entered", "users_left"))
-    stayed = sum(users for then, now, users in passages if then == segment and now == group and now is not None)
-    were = sum(users for then, _, users in passages if then == segment)
-    are = sum(users for _, now, users in passages if now == group and now is not None)
+    before = [one for one in passages if one.before == segment]
+    now = [one for one in passages if one.now == group and group is not None]
+    stayed = sum(one.users for one in before if one.now == group and group is not None)
+    were, are = sum(one.users for one in before), sum(one.users for one in now)
     return {"users_before": were, "users_entered": are - stayed, "users_left": were - stayed}

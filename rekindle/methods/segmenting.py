@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ from rekindle.methods.churn_examples import chosen
 from rekindle.methods.clusters import squares
 from rekindle.methods.segment_features import NAMES
 from rekindle.methods.segment_models import BISECTING, K_MEANS, METHODS, TOPICS, Documents, Model, dense
-from rekindle.methods.words import words as words_of_text
-from rekindle.segment_conf import Segments
+from rekindle.methods.segment_settings import Segments
+from rekindle.methods.words import telling_words
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -71,8 +72,9 @@ def categorised(actions: DataFrame, items: DataFrame) -> bool:
 
 
 def telling(text: str) -> list[str]:
-    """The words of a title that may name a topic, each once: no numbers, none of fewer than three Latin letters."""
-    found = dict.fromkeys(words_of_text(text))
+    """The words of a title that may name a topic, each once: no numbers, no words that stand in every text, none of
+    fewer than three Latin letters."""
+    found = dict.fromkeys(telling_words(text))
     return [w for w in found if not any(c.isdigit() for c in w) and len(w) >= (3 if w.isascii() else 2)]
 
 
@@ -277,54 +279,52 @@ def _or_null(column: str) -> Column:
     return F.nanvl(F.col(column), _null("double"))
 
 
-def worth(found: DataFrame, methods: Sequence[str]) -> dict[tuple[str, int], tuple[int, float, float | None]]:
-    """By method and group: users, money of 90 days, money at stake (None: no user has such a probability).
-
-    Sums are exact decimals; a row a group reaches the driver.
-    """
-    each = F.explode(F.array(*[F.struct(F.lit(m).alias("method"), F.col(m).alias("number")) for m in methods]))
-    stake = F.when(~F.isnan("at_stake"), F.col("at_stake").cast(MONEY))
-    rows = (
-        found.select(each.alias("group"), "spend_90d", stake.alias("stake"))
-        .where(F.col("group.number").isNotNull())
-        .groupBy("group.method", "group.number")
-        .agg(
-            F.count(F.lit(1)).alias("users"),
-            F.sum(F.col("spend_90d").cast(MONEY)).cast("double").alias("spend"),
-            F.sum("stake").cast("double").alias("stake"),
-        )
-        .collect()
-    )
-    return {(row["method"], row["number"]): (row["users"], row["spend"], row["stake"]) for row in rows}
-
-
 IDS = {K_MEANS: "segment_id", BISECTING: "group_id", TOPICS: "topic_id"}
 
 
-def passages(
-    found: DataFrame, before: DataFrame, methods: Sequence[str]
-) -> dict[str, list[tuple[str | None, int | None, int]]]:
-    """By method: (segment of before, group of tonight, users), None where a user had or has none; `before` is
-    user_segments of the publication before. At most segments times groups rows reach the driver."""
-    then = before.select("user_key", *[F.col(IDS[m]).alias(f"{m}_before") for m in methods])
-    both = then.join(found.select("user_key", *methods), "user_key", "full")
-    each = F.array(
-        *[
-            F.struct(F.lit(m).alias("method"), F.col(f"{m}_before").alias("before"), F.col(m).alias("now"))
-            for m in methods
-        ]
-    )
+@dataclass(frozen=True)
+class Passage:
+    """Users who were in one segment and are in one group, None for none, and their worth: money of 90 days, and money
+    at stake (None: no user has such a probability)."""
+
+    before: str | None
+    now: int | None
+    users: int
+    spend: Decimal
+    stake: Decimal | None
+
+
+def passages(found: DataFrame, before: DataFrame | None) -> dict[str, list[Passage]]:
+    """Of each method who went where; `before` is user_segments of the publication before.
+
+    One row for each pair of segment and group reaches the driver; sums are exact.
+    """
+    now = found.select("user_key", *METHODS, "spend_90d", "at_stake")
+    then = [f"{m}_before" for m in METHODS]
+    if before is None:
+        both = now.withColumns(dict.fromkeys(then, _null("string")))
+    else:
+        old = before.select("user_key", *[F.col(IDS[m]).alias(f"{m}_before") for m in METHODS])
+        both = old.join(now, "user_key", "full")
+    each = [
+        F.struct(F.lit(m).alias("method"), F.col(f"{m}_before").alias("before"), F.col(m).alias("now")) for m in METHODS
+    ]
+    stake = F.when(~F.isnan("at_stake"), F.col("at_stake").cast(MONEY))
     rows = (
-        both.select(F.explode(each).alias("passage"))
+        both.select(F.explode(F.array(*each)).alias("passage"), "spend_90d", stake.alias("at_stake"))
         .groupBy("passage")
-        .agg(F.count(F.lit(1)).alias("users"))
-        .select("passage.*", "users")
+        .agg(
+            F.count(F.lit(1)).alias("users"),
+            F.coalesce(F.sum(F.col("spend_90d").cast(MONEY)), F.lit(0).cast(MONEY)).alias("spend"),
+            F.sum("at_stake").alias("stake"),
+        )
+        .select("passage.*", "users", "spend", "stake")
         .where("before IS NOT NULL OR now IS NOT NULL")
         .collect()
     )
-    told: dict[str, list[tuple[str | None, int | None, int]]] = {m: [] for m in methods}
+    told: dict[str, list[Passage]] = {m: [] for m in METHODS}
     for row in rows:
-        told[row["method"]].append((row["before"], row["now"], row["users"]))
+        told[row["method"]].append(Passage(row["before"], row["now"], row["users"], row["spend"], row["stake"]))
     return told
 
 

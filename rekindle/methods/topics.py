@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import psi
 from threadpoolctl import threadpool_limits
 
+STARTS, FIRST_ROUNDS = 4, 10  # of as many beginnings the best after as many rounds goes on
 ROUNDS = 30  # of all documents at a fit
 STEPS = 5  # for each document in a round; it goes on from where the round before left it
-MIX_STEPS = 60  # for the mix of a user, from nothing
+MIX_STEPS = 100  # for the mix of a user, from nothing
 PRIOR = 0.1  # of a topic in a mix (alpha) and of a word in a topic (eta)
 DECIMALS = 6
 TINY = 1e-12
@@ -103,7 +104,9 @@ def fit(
     usual = documents.sum(axis=0) / max(documents.sum(), 1.0)
     drawn = np.random.default_rng(seed)
     with threadpool_limits(limits=1):
-        fresh = _moved(documents, drawn.gamma(100.0, 0.01, (count, len(words))))
+        begun = [_moved(documents, drawn.gamma(100.0, 0.01, (count, len(words))), FIRST_ROUNDS) for _ in range(STARTS)]
+        said = [_mean(_topics(words, one, usual).likelihood(documents)) for one in begun]
+        fresh = _moved(documents, begun[int(np.argmax(said))], ROUNDS)
         largest = np.argsort(-fresh.sum(axis=1), kind="stable")
         found = _topics(words, fresh[largest], usual)
         if warm is None or warm.count != count:
@@ -111,9 +114,9 @@ def fit(
         place = {word: n for n, word in enumerate(warm.words)}
         old = warm.counts / warm.counts.sum(axis=1, keepdims=True)
         start = np.stack([old[:, place[w]] if w in place else np.full(count, usual[n]) for n, w in enumerate(words)], 1)
-        moved = _topics(words, _moved(documents, start * documents.sum() / count + PRIOR), usual)
-    better = np.nanmean(found.likelihood(documents)) - np.nanmean(moved.likelihood(documents))
-    return found if better > WARM_GAIN else moved
+        moved = _topics(words, _moved(documents, start * documents.sum() / count + PRIOR, ROUNDS), usual)
+    better = _mean(found.likelihood(documents)) > _mean(moved.likelihood(documents)) + WARM_GAIN
+    return found if better else moved
 
 
 def numbers_tried(
@@ -128,7 +131,7 @@ def numbers_tried(
 def best(tried: Mapping[int, NDArray[np.float64]], before: int | None = None) -> int:
     """The fewest topics that are within one standard error of the likeliest (Breiman et al., Classification and
     Regression Trees, 1984, section 3.4.3); the number there was `before` stays while it is within one, too."""
-    mean = {n: float(np.nanmean(found)) for n, found in tried.items() if np.isfinite(found).any()}
+    mean = {n: _mean(found) for n, found in tried.items() if np.isfinite(found).any()}
     if not mean:
         return min(tried)
     top = max(sorted(mean), key=lambda n: mean[n])
@@ -139,14 +142,20 @@ def best(tried: Mapping[int, NDArray[np.float64]], before: int | None = None) ->
     return min(n for n, value in mean.items() if value >= enough)
 
 
+def _mean(likelihood: NDArray[np.float64]) -> float:
+    """Of the documents that have one; -inf where none has."""
+    known = likelihood[np.isfinite(likelihood)]
+    return float(known.mean()) if len(known) else -np.inf
+
+
 def _topics(words: Sequence[str], counts: NDArray[np.float64], usual: NDArray[np.float64]) -> Topics:
     return Topics(tuple(words), np.round(counts, DECIMALS), np.round(usual, 12))
 
 
-def _moved(documents: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Topics after ROUNDS of inference (equations 5 and 6)."""
+def _moved(documents: NDArray[np.float64], counts: NDArray[np.float64], rounds: int) -> NDArray[np.float64]:
+    """Topics after so many rounds of inference (equations 5 and 6)."""
     mix = np.ones((len(documents), len(counts)))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         spoken = _spoken(counts)
         mix = _mixed(documents, spoken, mix, STEPS)
         weight = np.exp(_expected_log(mix))

@@ -28,10 +28,15 @@ from rekindle.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, NEXT = date(2026, 2, 25), date(2026, 2, 26)
-FILLED = ("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "retention_metrics")
+FILLED = (
+    *("recommendations", "item_similarities", "at_risk_users", "churn_health", "user_profiles", "user_vectors"),
+    *("retention_metrics", "user_segments", "segments", "period_metrics", "cohort_retention", "retention_curves"),
+    *("retention_windows", "repurchase_curves"),
+)
 CHANGES = (
     "churn_changes",
     "list_changes",
+    "segment_movements",
     "changes",
     "suppressed_users",
     "outcomes",
@@ -218,11 +223,11 @@ def test_a_bad_day_is_red_and_yesterday_stays_byte_for_byte(shop: Shop, monkeypa
     assert ledger.run(run.plan["base"]).business_date == FIRST, "it builds on the night before"
     assert sorted(f.landed for f in ledger.fates(served.run_id))[0] == 3, "what the CRM wrote"
     assert len(ledger.fates(served.run_id)) == 2, "and cleans only what is new"
-    for table in ("churn_changes", "list_changes"):
+    for table in ("churn_changes", "list_changes", "segment_movements"):
         changed = shop.crm(monkeypatch, f"SELECT DISTINCT compared_date, business_date FROM crm.{table}")
         assert changed == [(FIRST, NEXT)], "a day later somebody has come, left or moved"
     told = shop.crm(monkeypatch, "SELECT DISTINCT table_name FROM crm.changes ORDER BY 1")
-    assert told == [("at_risk_users",), ("recommendations",)]
+    assert told == [("at_risk_users",), ("recommendations",), ("user_segments",)]
 
 
 def test_what_was_written_back_counts_the_night_after(shop: Shop, client: dict[str, Any]) -> None:

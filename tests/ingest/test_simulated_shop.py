@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from jobs.ingest.land_simulated_day import SOURCE, land, read_conf
 from rekindle.methods.shop_catalogue import CATEGORIES
 from rekindle.methods.shop_dirt import FATES
+from rekindle.methods.shop_simulation import channel_of
 from rekindle.settings import ROOT
 
 LAST = date(2026, 4, 30)
@@ -149,6 +150,17 @@ def test_an_order_is_one_moment_of_one_person(events: pd.DataFrame) -> None:
     assert orders["ts"].nunique().max() == 1
     assert orders.size().max() > 1
     assert not events[events["kind"] == "order"].duplicated(["order_id", "sku"]).any()
+
+
+def test_a_visit_comes_by_one_channel_and_a_person_mostly_by_the_same(events: pd.DataFrame) -> None:
+    visits = events[["customer", "session", "device", "channel"]].drop_duplicates()
+    assert len(visits) == events["session"].nunique()
+    pure = [channel_of(d, c, s) for c, s, d in visits[["customer", "session", "device"]].itertuples(index=False)]
+    assert visits["channel"].tolist() == pure, "a hash of person and visit: no draw of the shop's has moved"
+    assert visits["channel"].value_counts(normalize=True).between(0.2, 0.5).all()
+    busy = visits.groupby("customer").filter(lambda own: len(own) >= 10)
+    usual = busy.groupby("customer")["channel"].agg(lambda own: own.value_counts(normalize=True).iloc[0])
+    assert 0.75 < usual.mean() < 0.9
 
 
 def test_who_has_left_makes_no_more_events(shop: Shop, events: pd.DataFrame) -> None:

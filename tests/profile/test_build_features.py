@@ -24,13 +24,13 @@ from jobs.profile.build_features import (
     count_by_rule,
     excluded_users,
     item_features,
-    top_categories,
     user_features,
     user_profiles,
 )
 from rekindle import settings
 from rekindle.contract import Table, conform, frame
-from rekindle.methods.activity import DIALOGUE
+from rekindle.methods.activity import DIALOGUE, activity
+from rekindle.methods.preferences import faded_parts, shares
 from rekindle.methods.retention_weeks import retention_metrics
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
@@ -106,6 +106,11 @@ BESIDE = [
     for user in ("u00", "u01", "a stranger")
     for n, kind in enumerate(DIALOGUE)
 ]
+
+
+def top_categories(events: Any, as_of: date, weights: dict[str, float]) -> Any:
+    done = activity(events).where(events["event_date"] < as_of)
+    return shares(done, "category", {"top_categories": (faded_parts(as_of, weights, None), "top_category_shares")})
 
 
 def share(part: float, whole: float) -> float | None:
@@ -327,7 +332,8 @@ def test_profiles_score_buyers_by_fifths_and_name_their_categories(spark: Any) -
     features = user_features(events, [AS_OF], ZONE, GAP, HORIZON)
     machine = [{"user_key": "b3", "rule": rule} for rule in ("share_of_events", "events_in_an_hour", "flag_staff")]
     excluded = frame(spark, EXCLUDED_USERS, *machine)
-    found = by_key(user_profiles(features, events, excluded, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
+    logged = item_features(events, AS_OF, [])
+    found = by_key(user_profiles(features, events, excluded, AS_OF, date(2026, 4, 19), source, logged), USER_PROFILES)
     buyers = {f"b{n}": found[(f"b{n}",)] for n in range(1, 11)}
     assert [buyers[f"b{n}"]["recency_score"] for n in range(1, 11)] == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
     assert [buyers[f"b{n}"]["frequency_score"] for n in range(1, 11)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
@@ -335,7 +341,8 @@ def test_profiles_score_buyers_by_fifths_and_name_their_categories(spark: Any) -
     named = {user: row["excluded_as"] for (user,), row in found.items() if row["excluded_as"] is not None}
     assert named == {"b3": "events_in_an_hour,flag_staff,share_of_events"}
     looker = found[("looker",)]
-    assert {k for k, v in looker.items() if v is None} == {c.name for c in USER_PROFILES.columns if c.nullable}
+    may_be_null = {c.name for c in USER_PROFILES.columns if c.nullable}
+    assert {k for k, v in looker.items() if v is None} == may_be_null - {"usual_hour"}
     assert (looker["frequency"], looker["active_days_7d"]) == (0, 1)
 
     (taste,) = top_categories(frame(spark, EVENTS, *rows), AS_OF, WEIGHTS).where("user_key = 'taste'").collect()
@@ -353,7 +360,8 @@ def test_a_tie_is_broken_by_name_and_equal_buyers_are_equal(spark: Any) -> None:
     events = frame(spark, EVENTS, *rows)
     features = user_features(events, [AS_OF], ZONE, GAP, HORIZON)
     nobody = frame(spark, EXCLUDED_USERS)
-    found = by_key(user_profiles(features, events, nobody, AS_OF, date(2026, 4, 19), source), USER_PROFILES)
+    logged = item_features(events, AS_OF, [])
+    found = by_key(user_profiles(features, events, nobody, AS_OF, date(2026, 4, 19), source, logged), USER_PROFILES)
     told = {
         (r["recency_score"], r["frequency_score"], r["monetary_score"], *r["top_categories"]) for r in found.values()
     }
@@ -408,9 +416,10 @@ def test_what_passes_between_shop_and_user_is_no_activity_of_a_user_of_an_item_o
 
     def described(*rows: dict[str, Any]) -> list[dict[tuple[Any, ...], dict[str, Any]]]:
         events = frame(spark, EVENTS, *rows)
+        logged = item_features(events, AS_OF, [])
         return [
-            by_key(user_profiles(features, events, nobody, AS_OF, day, source), USER_PROFILES),
-            by_key(item_features(events, AS_OF, []), ITEM_FEATURES),
+            by_key(user_profiles(features, events, nobody, AS_OF, day, source, logged), USER_PROFILES),
+            by_key(logged, ITEM_FEATURES),
             by_key(retention_metrics(events, AS_OF, day), RETENTION_METRICS),
         ]
 

@@ -48,7 +48,8 @@ def test_a_buyer_without_prices_has_orders_and_no_money(spark: Any) -> None:
     results = quality.evaluate([quality.Batch(features_suite.suite(AS_OF, 3), told, None)], "r" + "1" * 16)
     assert [r.check_id for r in results if not r.success] == []
 
-    profiles = user_profiles(told, events, frame(spark, EXCLUDED_USERS), AS_OF, NOON.date(), source)
+    logged = item_features(events, AS_OF, [])
+    profiles = user_profiles(told, events, frame(spark, EXCLUDED_USERS), AS_OF, NOON.date(), source, logged)
     scores = {row["user_key"]: row["monetary_score"] for row in conform(profiles, USER_PROFILES).collect()}
     assert scores == {BUYER: 1, LOOKER: None, PAYER: 5}
 

@@ -54,6 +54,11 @@ def wave(n: int, night: int, size: float = 1.0) -> float:
     return ((n * 37 + night * 11) % 100) / 100 * size
 
 
+def drawn(user_id: str) -> float:
+    """A user's draw for the holdout."""
+    return int(user_id.removeprefix("user ")) * 7 % USERS / USERS
+
+
 def user(n: int) -> str:
     """A pseudonym."""
     return f"{n:08x}deadbeef"
@@ -149,7 +154,7 @@ def of_segments(night: int, day: date) -> dict[str, Rows]:
     """Segments of three methods, and who went where."""
     names = {
         "k_means": (["frequent_buyers", "lately_active"], ["rare_buyers", "lately_silent"], ["one_time_buyers"]),
-        "bisecting": (["buyers"], ["not_yet_buyers"]),
+        "bisecting": (["buyers"], ["hardly_buyers"]),
         "topics": (["tea", "cup"], ["toy", "game"]),
     }
     segments: Rows = []
@@ -342,9 +347,7 @@ class ReportedShop:
         )
         self.models(run)
         with warehouse.connect(self.settings, "writer") as conn:
-            warehouse.add_user_keys(
-                conn, SOURCE, 1, [(user(n), f"user {n}") for n in range(USERS)], lambda who: int(who[5:]) / USERS
-            )
+            warehouse.add_user_keys(conn, SOURCE, 1, [(user(n), f"user {n}") for n in range(USERS)], drawn)
             conn.commit()
             held: dict[str, Fingerprint] = {}
             for table, rows in rows_of(night, day).items():

@@ -48,6 +48,9 @@ def some_rows(table: Table, count: int) -> list[dict[str, Any]]:
                     "week_start": date(2026, 1, 1 + n),
                     "name": f"f{n}",
                     "outcome_id": f"o{n}",
+                    "group_name": f"g{n}",
+                    "cohort_start": date(2026, 1, 1 + n),
+                    "period_number": n,
                 }.items()
                 if k in row
             }

@@ -16,8 +16,13 @@ import pytest
 from jobs.publish import rebuild_report, report_night
 from rekindle import settings
 from rekindle.cli import UsageError
-from rekindle.ledger import StageRecord
+from rekindle.ledger import MODEL_KINDS, StageRecord
+from rekindle.line_rules import REASONS as LINE_REASONS
 from rekindle.methods.reason_words import NOTHING_STANDS_OUT, PHRASES, Values, associated
+from rekindle.methods.retention_periods import BASES, GROUP_KINDS
+from rekindle.methods.segment_features import FEATURES
+from rekindle.methods.suppression import REASONS as SUPPRESSED
+from rekindle.settings import DO_NOTHING
 from report import page, trust
 from report.asking import Ask, asking
 from report.earlier import last_attempts
@@ -25,12 +30,15 @@ from report.files import look_at
 from report.night import AIRFLOW, MLFLOW, Night, collect
 from report.summary import summary
 from report.words import PLACE, catalogue, number, words, written
-from schemas.catalogue import SERVED
+from schemas import churn_changes, list_changes, segment_movements
+from schemas.at_risk_users import RISK_BANDS
+from schemas.recommendations import CANDIDATE_SOURCES
+from schemas.segments import METHODS, STATUSES
+from schemas.user_segments import UNSEGMENTED
 from tests.publish.report_browser import browser, faults, reached_by_keyboard
 from tests.publish.report_pages import FIGURES, Page
 from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
 
-HAS_RETENTION = "period_metrics" in {table.name for table in SERVED}
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What is called the same in Chinese: figures by their names, programs, kinds of addresses.
 SAME_IN_CHINESE = {
@@ -74,16 +82,14 @@ def pages(shop: ReportedShop) -> dict[str, Page]:
 def test_every_figure_of_the_page_is_the_tables_figure(shop: ReportedShop, pages: dict[str, Page]) -> None:
     run = shop.runs[DAY].run_id
     day_row = f"run_id = '{run}' AND period_unit = 'day' AND group_kind = 'all' AND period_start = '{DAY}'"
-    there = {table.name for table in SERVED}
     expected: dict[str, float | None] = {}
     for statement in FIGURES:
-        if set(re.findall(r"serve\.(\w+)", statement)) <= there | {"stagings", "publications"}:
-            expected |= dict(shop.rows(statement.format(run=run, day=DAY, day_row=day_row)))
+        expected |= dict(shop.rows(statement.format(run=run, day=DAY, day_row=day_row)))
     made = shop.ledger.tables(run)
     expected |= {f"table.{name}": version.fingerprint.rows for name, version in made.items()}
     found = pages["en"].figures
     assert pages["zh"].figures == found, "both languages tell the same"
-    assert len(found) > (220 if HAS_RETENTION else 100)
+    assert len(found) > 220
     unproven = sorted(found.keys() - expected.keys())
     assert unproven == [], "a figure without SQL of its own is no figure of a table"
 
@@ -142,6 +148,32 @@ def test_both_catalogues_have_the_same_keys_and_values_and_none_that_nobody_asks
     assert [key for key in english if key not in literal and not key.startswith(asked)] == []
 
 
+def test_every_value_that_a_contract_allows_has_words() -> None:
+    conf = [settings.load(source) for source in settings.source_names()]
+    asked = {
+        "band": RISK_BANDS,
+        "because": [f"segment_{cause}" for cause in segment_movements.CAUSES]
+        + [f"list_{cause}" for cause in list_changes.CAUSES],
+        "cause": [f"risk_{cause}" for cause in churn_changes.CAUSES]
+        + [f"list_{cause}" for cause in list_changes.CAUSES],
+        "changed": [f"risk_{cause}" for cause in churn_changes.CAUSES],
+        "change": [*churn_changes.KINDS, *(f"list_{kind}" for kind in list_changes.KINDS)],
+        "source": CANDIDATE_SOURCES,
+        "unsegmented": UNSEGMENTED,
+        "segments": [*METHODS, *(f"status_{status}" for status in STATUSES)],
+        "suppressed": SUPPRESSED,
+        "action": {one.action for each in conf for one in each.source.win_back.actions} | {DO_NOTHING},
+        "rule": LINE_REASONS,
+        "feature": [one.name for one in FEATURES],
+        "group": GROUP_KINDS,
+        "basis": BASES,
+        "kind": MODEL_KINDS,
+    }
+    wanted = {f"{group}.{name}" for group, names in asked.items() for name in names}
+    assert wanted - catalogue("en").keys() == set()
+    assert all(words("zh")(f"feature.{one.name}") for one in FEATURES)
+
+
 def test_every_reason_that_a_model_gives_is_known_in_chinese() -> None:
     untold = []
     for value in (None, 0.4, 1.0, 3.6, 41.0):
@@ -187,7 +219,7 @@ def test_whoever_cannot_see_it_can_read_it(pages: dict[str, Page]) -> None:
         assert len(shown.of("caption")) == len(shown.of("table"))
         assert all("scope" in one.attributes for one in shown.of("th"))
         plots = [one for one in shown.elements if one.attributes.get("role") == "img"]
-        assert len(plots) == len(shown.of("svg")) == (7 if HAS_RETENTION else 2)
+        assert len(plots) == len(shown.of("svg")) == 7
         assert all(len(one.attributes["aria-label"]) > 10 for one in plots)
 
 
@@ -231,7 +263,8 @@ def test_the_browser_tells_what_would_annoy(tmp_path: Path) -> None:
 
 
 def test_the_summary_reads_well_in_a_terminal(shop: ReportedShop, night: Night) -> None:
-    told = summary(night, look_at(shop.context(), Path("reports")))
+    where = [(what, Path(place).name) for what, place in look_at(shop.context(), Path("reports"))]
+    told = summary(night, where)
     assert max(len(line) for line in told.splitlines()) <= 110
     flat = " ".join(told.split())
     facts = (

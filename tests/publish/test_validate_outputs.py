@@ -17,18 +17,26 @@ from rekindle.gate import gate, settle
 from schemas.at_risk_users import AT_RISK_USERS
 from schemas.churn_changes import CHURN_CHANGES
 from schemas.churn_health import CHURN_HEALTH
+from schemas.cohort_retention import COHORT_RETENTION
 from schemas.events import EVENTS
 from schemas.excluded_users import EXCLUDED_USERS
 from schemas.item_features import ITEM_FEATURES
 from schemas.item_similarities import ITEM_SIMILARITIES
 from schemas.list_changes import LIST_CHANGES
 from schemas.outcomes import OUTCOMES
+from schemas.period_counts import PERIOD_COUNTS
+from schemas.period_metrics import PERIOD_METRICS
 from schemas.recommendations import RECOMMENDATIONS
+from schemas.repurchase_curves import REPURCHASE_CURVES
+from schemas.retention_counts import RETENTION_COUNTS
+from schemas.retention_curves import RETENTION_CURVES
 from schemas.retention_metrics import RETENTION_METRICS
+from schemas.retention_windows import RETENTION_WINDOWS
 from schemas.segment_models import SEGMENT_MODELS
 from schemas.segment_movements import SEGMENT_MOVEMENTS
 from schemas.segments import SEGMENTS
 from schemas.suppressed_users import SUPPRESSED_USERS
+from schemas.user_days import USER_DAYS
 from schemas.user_features import USER_FEATURES
 from schemas.user_profiles import USER_PROFILES
 from schemas.user_segments import USER_SEGMENTS
@@ -93,6 +101,25 @@ def night() -> dict[Table, list[dict[str, Any]]]:
         RETENTION_METRICS: [
             neutral(RETENTION_METRICS, week_start=date(2025, 12, 29), active_users=2, new_users=2, buyers=1, orders=1)
         ],
+        PERIOD_METRICS: [
+            neutral(
+                PERIOD_METRICS, period_unit="week", period_start=date(2025, 12, 29), group_name="all",
+                active_users=2, new_users=2, buyers=1, orders=1,
+            )
+        ],
+        COHORT_RETENTION: [
+            neutral(
+                COHORT_RETENTION, period_unit="week", cohort_start=date(2025, 12, 29),
+                cohort_users=2, active_users=2, active_or_later_users=2, retention=1.0, unbounded_retention=1.0,
+            )
+        ],
+        **{
+            table: []
+            for table in (
+                *(USER_DAYS, PERIOD_COUNTS, RETENTION_COUNTS),
+                *(RETENTION_CURVES, RETENTION_WINDOWS, REPURCHASE_CURVES),
+            )
+        },
         RECOMMENDATIONS: [
             neutral(RECOMMENDATIONS, user_key=user, rank=rank, item_id=item)
             for user, items in ((BUYER, ITEMS), (VISITOR, ITEMS[::-1]))
@@ -145,6 +172,8 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     tables[AT_RISK_USERS][0]["user_key"] = VISITOR  # who never bought
     tables[EVENTS].append(tables[EVENTS][0] | {"event_id": "c", "user_key": "c" * 64})
     tables[RETENTION_METRICS][0]["churn_rate"] = 1.5
+    tables[PERIOD_METRICS][0]["active_users"] = 3
+    tables[COHORT_RETENTION][0]["cohort_users"] = 3
     tables[SUPPRESSED_USERS].append(neutral(SUPPRESSED_USERS, user_key=VISITOR, reason="consent"))
     tables[OUTCOMES][0] |= {"fate": "duplicate"}
     tables[EXCLUDED_USERS].append(
@@ -158,9 +187,10 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
         neutral(SEGMENT_MOVEMENTS, user_key=BUYER, segment_after="s001", name_after="words")
     )
     weeks = "table retention_metrics:"
-    with pytest.raises(DataRefused) as refused:
-        settle(verdict(tables))
-    assert set(str(refused.value).splitlines()) == {
+    found = verdict(tables)
+    with pytest.raises(DataRefused, match="table recommendations: users whose list"):
+        settle(found)
+    assert set(found.failed) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
         "table list_changes: changes whose item after is not the first of recommendations:"
         " expected 0 rows, found 1 of 1",
@@ -176,5 +206,12 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
         f"{weeks} rows whose churn_rate is outside 0 to 1 or not a number: expected 0 rows, found 1 of 1",
         "table excluded_users: users whose profile names other rules than they are excluded by:"
         " expected 0 rows, found 1 of 2",
+        "table period_metrics: periods whose parts are not their active users: expected 0 rows, found 1 of 1",
+        "table period_metrics: weeks in which retention_metrics, counted from all events, says other users, buyers or"
+        " orders: expected 0 rows, found 1 of 1",
+        "table cohort_retention: cohorts not all of whose users acted in period 0: expected 0 rows, found 1 of 1",
+        "table cohort_retention: periods whose retention is not that of their users: expected 0 rows, found 1 of 1",
+        "table cohort_retention: cohorts with other users than period_metrics says began in their period:"
+        " expected 0 rows, found 1 of 1",
         f"{weeks} weeks with a churn rate but without retained users: expected 0 rows, found 1 of 1",
     }

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
-
-from rekindle.sources import Strict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Segments(Strict):
+class Segments(BaseModel):
     """Who is put into segments, how many there may be, and what keeps them from night to night.
 
     In a segment is who acted within `window_days` and at least `least_actions` times in them, where the shop has at
@@ -28,6 +26,8 @@ class Segments(Strict):
     share at least `least_overlap` of their users (Jaccard).
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     window_days: Count = 180
     least_actions: Count = 3
     least_users: Annotated[int, Field(ge=20)] = 100
@@ -39,8 +39,8 @@ class Segments(Strict):
     least_share: Share = 0.02
     fewest_topics: Annotated[int, Field(ge=2)] = 4
     most_topics: Annotated[int, Field(ge=2, le=50)] = 8
-    topic_users: Annotated[int, Field(ge=100, le=50_000)] = 3000
-    topic_words: Annotated[int, Field(ge=4, le=2000)] = 200
+    topic_users: Annotated[int, Field(ge=100, le=50_000)] = 1500
+    topic_words: Annotated[int, Field(ge=4, le=2000)] = 150
     worse_by: Annotated[float, Field(gt=0)] = 0.15
     least_overlap: Annotated[float, Field(gt=0, le=1)] = 0.3
 
