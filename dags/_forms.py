@@ -33,7 +33,7 @@ def source() -> Param:
         type="string",
         enum=names,
         title="Source",
-        description="Which shop's log files to read; each is described in conf/sources/<name>.yaml.",
+        description="Which shop: the name of its mapping in conf/sources. Nights of different shops never meet.",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from rekindle.methods.retention_sums import COUNTS
+from rekindle.methods.retention_counted import COUNTS
 from rekindle.quality import Suite, always, suite_for
 from schemas.period_counts import PERIOD_COUNTS
 

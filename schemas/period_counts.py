@@ -1,8 +1,8 @@
 """Exact sums over users from which the metrics of a period are told."""
 
 from rekindle.contract import Column, Table
+from rekindle.methods.retention_counted import COUNTS, MONEYS
 from rekindle.methods.retention_periods import UNITS
-from rekindle.methods.retention_sums import COUNTS, MONEYS
 from schemas.period_metrics import GROUP
 
 PERIOD_COUNTS = Table(

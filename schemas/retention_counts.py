@@ -1,7 +1,7 @@
 """Exact counts of users from which cohorts and second purchases are told."""
 
 from rekindle.contract import Column, Table
-from rekindle.methods.retention_cells import MEASURES
+from rekindle.methods.retention_counted import MEASURES
 
 RETENTION_COUNTS = Table(
     name="retention_counts",

@@ -57,6 +57,7 @@ def told(dag_id: str, state: str, whose: str, handed_on: Mapping[str, Mapping[st
     """
     values = {task: keys["return_value"] for task, keys in handed_on.items() if "return_value" in keys}
     reasons = [printed(keys["why"]) for keys in handed_on.values() if "why" in keys]
+    reasons += [printed(late) for late in values.get("check_freshness", {}).get("late", [])]
     lines: list[str] = []
     if state == "failed":
         still = {"nightly": "Not published, what was served stays served"}.get(dag_id, "Failed")

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 
 from rekindle.methods.retention_periods import BASES, UNITS, add_periods, between, period_start, starts
 
-MEASURES = ("active", "last", "window", "repeat", "waiting")
 CELL = ("measure", "kind", "name", "start_date", "number")
 OF_COHORTS = ("active", "last", "window")
 NO_DATE = date(1970, 1, 1)

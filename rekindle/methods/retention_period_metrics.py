@@ -8,8 +8,9 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from rekindle.methods.retention_counted import COUNTS, MONEYS
 from rekindle.methods.retention_periods import UNITS, add_periods, by_unit, period_start, shifted
-from rekindle.methods.retention_sums import COUNTS, MONEYS, PERIOD
+from rekindle.methods.retention_sums import PERIOD
 
 GROUP = ("period_unit", "group_kind", "group_name")
 

@@ -8,32 +8,10 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from rekindle.methods.retention_counted import COUNTS, MONEYS
 from rekindle.methods.retention_members import MEMBER, member_rows
 from rekindle.methods.retention_periods import GROUP_KINDS, UNITS, by_unit, shifted, starts
 
-COUNTS = {
-    "active_users": "Users with any action.",
-    "new_users": "Users whose first action in the group lies here.",
-    "retained_users": "Users also active in the period before.",
-    "active_days": "Days with any action, summed over users.",
-    "change_7d": "Users who enter the window of 7 days on this day less those who leave it; 0 but for days.",
-    "change_30d": "Users who enter the window of 30 days on this day less those who leave it; 0 but for days.",
-    "viewers": "Users with a view.",
-    "funnel_carters": "Viewers with a cart after a view, within the funnel's days.",
-    "funnel_buyers": "Viewers with a purchase after a cart after a view, within the funnel's days.",
-    "view_buyers": "Viewers with a purchase after a view, within the funnel's days.",
-    "buyers": "Users with a purchase.",
-    "orders": "Distinct orders of each user.",
-    "new_buyers": "Users whose first order begins here.",
-    "new_repeaters": "Users whose second order begins here.",
-}
-MONEYS = {
-    "gross": "Money of purchases.",
-    "returned": "Money of returns.",
-    "base": "Net revenue of the period before, of the users for whom it was above 0.",
-    "kept_capped": "Net revenue of those users here, each capped at that of the period before.",
-    "kept": "Net revenue of those users here.",
-}
 PERIOD = ("period_unit", "period_start", "group_kind", "group_name")
 MONEY = "decimal(38,6)"
 WINDOWS = {"change_7d": 7, "change_30d": 30}

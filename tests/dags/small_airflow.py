@@ -119,7 +119,7 @@ class Airflow:
         asked, answered = self.home / "runs.json", self.home / "results.json"
         filled = [{"dag": "nightly", "conf": {"date": "2026-04-30"}, "jobs": {}} | dict(run) for run in runs]
         asked.write_text(json.dumps(filled))
-        done = self("python", Path(__file__).parent / "run_nights.py", asked, answered)
+        done = self("python", Path(__file__).parent / "run_nights.py", asked, answered, timeout=600)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return json.loads(answered.read_text())  # type: ignore[no-any-return]
 

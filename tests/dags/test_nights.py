@@ -10,7 +10,7 @@ from tests.dags.small_airflow import JOBS, Airflow
 EVERY_JOB = {job for jobs in JOBS.values() for job in jobs}
 TRAINING = {"train_recommender", "train_churn"}
 FIRST = ["land_simulated_day", "preflight_landing"]
-HOSTILE = "</b><script>alert(1)</script>\r\nBcc: x@y [a](javascript:alert(1)) {{ 7 * 7 }} `$(id)` " + "é" * 3000
+HOSTILE = "x\r\nBcc: x@y </b><script>alert(1)</script> [a](javascript:alert(1)) {{ 7 * 7 }} `$(id)` " + "é" * 3000
 LATE = "simulated_shop has no publication of the night of 2026-04-30 by 07:30; the newest is 2026-04-29"
 ROLLBACK = {"run": "r0123456789abcdef", "why": "lists of one category; $(id) {{ 7 * 7 }} --run=x"}
 
@@ -28,7 +28,7 @@ def nights(airflow: Airflow) -> dict[str, Any]:
         {"name": "silent preflight", "jobs": {"preflight_landing": {"answer": {"more": 1}}}},
         {"name": "misspelt", "conf": {"dat": "2026-04-30"}},
         {"name": "training failed", "jobs": {"train_churn": {"exit": [3]}}},
-        {"name": "hostile", "jobs": {"publish_night": {"exit": [3], "says": HOSTILE}}},
+        {"name": "hostile", "jobs": {"preflight_landing": {"exit": [3], "says": HOSTILE}}},
         {"name": "weekly", "dag": "train"},
         {"name": "late", "dag": "freshness", "conf": {}, "jobs": {"check_freshness": {"answer": {"late": [LATE]}}}},
         {"name": "undelivered", "dag": "freshness", "conf": {}, "jobs": {"send_alerts": {"exit": [75]}}},
@@ -175,7 +175,7 @@ def test_each_alert_is_one_letter_that_says_what_to_do(nights: dict[str, Any], a
     assert refused.why.endswith("found 0 rows, expected at least 1")
     assert "the data is bad, and the last good night stays served" in refused.to_do
     assert (refused.link or "").startswith("http")
-    [hostile] = [letter for letter in letters if letter.title.startswith("publish_night")]
+    [hostile] = [letter for letter in letters if "<script>" in letter.why]
     assert len(hostile.why) <= 4000
     assert sum(call["job"] == "send_alerts" for call in nights["refused"]["calls"]) == 1
 

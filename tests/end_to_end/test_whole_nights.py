@@ -253,6 +253,7 @@ def test_what_was_written_back_counts_the_night_after(shop: Shop, client: dict[s
         assert {gone, written_to}.isdisjoint(user for user, _ in client["whom_to_contact"](reader, 10_000))
 
 
+@pytest.mark.long  # 270 s beside the others; make test-cluster has the same night on a real standalone cluster
 def test_a_cluster_of_processes_makes_the_same_tables(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = shop.ledger(monkeypatch)
     served = ledger.served("simulated_shop")

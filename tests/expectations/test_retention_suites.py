@@ -17,7 +17,7 @@ from expectations import (
     retention_windows,
     user_days,
 )
-from rekindle.methods.retention_sums import COUNTS
+from rekindle.methods.retention_counted import COUNTS
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.period_counts import PERIOD_COUNTS
 from schemas.period_metrics import PERIOD_METRICS

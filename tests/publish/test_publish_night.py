@@ -48,6 +48,7 @@ def some_rows(table: Table, count: int) -> list[dict[str, Any]]:
                     "week_start": date(2026, 1, 1 + n),
                     "name": f"f{n}",
                     "outcome_id": f"o{n}",
+                    "segment_id": f"s{n}",
                     "group_name": f"g{n}",
                     "cohort_start": date(2026, 1, 1 + n),
                     "period_number": n,
@@ -178,5 +179,5 @@ def test_every_query_of_the_clients_guide_answers(night: Any) -> None:
             for name, value in values.items():
                 query = query.replace(name, value)
             answered.append(len(conn.execute(query).fetchall()))  # type: ignore[call-overload]
-    assert len(answered) == 8
+    assert len(answered) == 10
     assert all(answered), answered
