@@ -188,7 +188,7 @@ def test_a_night_with_faults_across_tables_is_refused_and_each_is_named(verdict:
     )
     weeks = "table retention_metrics:"
     found = verdict(tables)
-    with pytest.raises(DataRefused, match="table recommendations: users whose list"):
+    with pytest.raises(DataRefused, match="table excluded_users: users whose profile names other rules"):
         settle(found)
     assert set(found.failed) == {
         "table recommendations: users whose list has not 2 items: expected 0 rows, found 1 of 2",
