@@ -53,7 +53,7 @@ PERIOD_METRICS = Table(
         rate(
             "stickiness",
             "Of a day: its users over those of the 30 days that end with it. Of a week or month: mean users of a day"
-            " over users of the period. Null where nobody acted.",
+            " over users of the period; null where nobody acted.",
         ),
         users("viewers", "Users with a view in the period."),
         users(
