@@ -216,7 +216,7 @@ def ask(path: str, body: Any = None, token: str | None = None) -> Any:
     if body is not None:
         request.data = json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (a loopback address of our own)
+        with urllib.request.urlopen(request, timeout=90) as answer:  # noqa: S310 (a loopback address of our own)
             return json.load(answer)
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")
