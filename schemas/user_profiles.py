@@ -62,7 +62,8 @@ USER_PROFILES = Table(
             "top_categories",
             "array<string>",
             "Up to three categories with the largest share of all the user's weighted actions ever, largest first, an"
-            " old action as good as a new one (`current_categories` fade); null if no action had a category.",
+            " old action as good as a new one (`current_categories` fade); the item's category counts where the action"
+            " names none; null if neither had one.",
             nullable=True,
         ),
         Column(
