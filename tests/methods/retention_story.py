@@ -50,10 +50,12 @@ def random_log(seed: int, size: int = 700, users: int = 40, days: int = 100) -> 
 
 def late_beginnings(rows: list[Row], landed: date) -> list[Row]:
     """Lines that land on `landed` and change how users came: they tell of a day before the first or of the first one,
-    before anything else was done there or in the same instant, by another name or by none."""
+    before anything else was done there or in the same instant, by another name or by none. Every fifth user also looked
+    around elsewhere before the first purchase, and bought there after it."""
     added = []
     for number, user in enumerate(sorted(users_of(rows))):
-        first = min((r for r in rows if r["user_key"] == user), key=lambda r: (r["event_ts"], r["event_id"]))
+        own = sorted((r for r in rows if r["user_key"] == user), key=lambda r: (r["event_ts"], r["event_id"]))
+        first = (of_type(own, "purchase") or own)[0] if number % 5 == 4 else own[0]
         day, midnight = first["event_date"], datetime.combine(first["event_date"], datetime.min.time(), UTC)
         named = {"channel": "web" if first["channel"] == "app" else "app", "category": "mats"}
         told = (
@@ -61,12 +63,14 @@ def late_beginnings(rows: list[Row], landed: date) -> list[Row]:
             named | {"event_ts": midnight},
             named,
             {"channel": None, "category": None, "event_ts": midnight},
-            None,
+            named | {"event_ts": midnight},
         )[number % 5]
-        kind = ("purchase", "view")[number % 2]
-        if told is not None:
-            late = {"event_id": f"{user} {kind}", "event_type": kind, "order_id": None}
-            added.append(first | late | {"landing_date": max(landed, day)} | told)
+        late = {"event_id": f"{user} late", "order_id": None, "landing_date": max(landed, day)}
+        kind = "view" if number % 5 == 4 or number % 2 else "purchase"
+        added.append(first | late | {"event_type": kind} | told)
+        if number % 5 == 4:
+            bought = {"event_id": f"{user} later", "event_ts": midnight + timedelta(hours=23, minutes=59)}
+            added.append(first | late | named | {"event_type": "purchase"} | bought)
     return rows + added
 
 
