@@ -61,21 +61,23 @@ def _add_column(conn: Connection, table: Table, column: Column) -> None:
 def _make_key(conn: Connection, table: Table, change: bool) -> list[str]:
     """The primary key as the contract says; what differs and was not mended, in words. A key may only grow: rows that
     were apart by fewer columns are apart by more."""
-    [(name, columns)] = conn.execute(
+    keys: list[tuple[str, list[str]]] = conn.execute(
         "SELECT conname, (SELECT array_agg(attname::text ORDER BY place) FROM unnest(conkey)"
         " WITH ORDINALITY k (n, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = n) FROM pg_constraint"
         " WHERE conrelid = to_regclass(%s) AND contype = 'p'",
         [f"serve.{table.name}"],
     ).fetchall()
     expected = ["run_id", *table.key]
-    if set(columns) == set(expected):
-        return []
-    if not change or not set(columns) < set(expected):
-        return [f"serve.{table.name} has the key {', '.join(columns)}, expected {', '.join(expected)}"]
-    keys = sql.SQL(", ").join(map(sql.Identifier, expected))
-    conn.execute(
-        sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}, ADD PRIMARY KEY ({})").format(
-            sql.Identifier("serve", table.name), sql.Identifier(name), keys
-        )
-    )
-    return []
+    for name, columns in keys:
+        if set(columns) == set(expected):
+            return []
+        if change and set(columns) < set(expected):
+            grown = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}, ADD PRIMARY KEY ({})").format(
+                sql.Identifier("serve", table.name),
+                sql.Identifier(name),
+                sql.SQL(", ").join(map(sql.Identifier, expected)),
+            )
+            conn.execute(grown)
+            return []
+    found = ", ".join(keys[0][1]) if keys else "none"
+    return [f"serve.{table.name} has the key {found}, expected {', '.join(expected)}"]

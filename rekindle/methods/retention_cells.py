@@ -54,8 +54,8 @@ def followed(cells: DataFrame, as_of: date, cohorts: Mapping[str, int]) -> DataF
 def _cohort_cells(rows: DataFrame, windows: Sequence[tuple[int, int]]) -> DataFrame:
     """The cells of cohorts, signed.
 
-    A period before that of `since` has the same users as it had, for a first day, or how the user came on it, that
-    changed is not before `since`. Only who is in another segment takes all of the past along there.
+    A period before that of `since` keeps its users: a first day that changed, or how the user came on it, is not before
+    `since`. Only who moved to another segment takes all of the past along.
     """
     told = _active_days(rows)
     in_order = Window.partitionBy("user_number", "kind", "sign").orderBy("event_date")
@@ -77,7 +77,8 @@ def _cohort_cells(rows: DataFrame, windows: Sequence[tuple[int, int]]) -> DataFr
             number.cast("int").alias("number"),
             is_near.alias("is_near"),
         )
-        return F.when(condition & (is_near | F.col("is_moved") if unit == OF_GROUPS else is_near), made)
+        is_told = is_near | F.col("is_moved") if unit == OF_GROUPS else is_near
+        return F.when(condition & is_told, made)
 
     cells = []
     for unit in UNITS:

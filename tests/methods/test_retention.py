@@ -27,11 +27,11 @@ from schemas.user_days import USER_DAYS
 from tests.methods import retention_story as story
 
 NIGHTS = (date(2026, 3, 2), date(2026, 4, 10))  # the second builds on one of five weeks before
-LOG = story.late_beginnings(story.random_log(8), date(2026, 3, 20))
 AS_OF = NIGHTS[-1] + timedelta(days=1)
 TOLD = {"day": 40, "week": 100, "month": 100}
 JANUARY, SATURDAY = date(2026, 1, 1), date(2026, 3, 28)
 LONGEST = 60
+COUNTS = ("cohort_users", "active_users", "active_or_later_users")
 
 
 def segments(night: int) -> dict[str, str]:
@@ -47,6 +47,14 @@ def rows(table: Table, df: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
     return keyed
 
 
+def log_of(seed: int) -> list[story.Row]:
+    """A log whose late lines change days that were counted, and how users came."""
+    return story.late_beginnings(story.random_log(seed), date(2026, 3, 20))
+
+
+LOG = log_of(8)
+
+
 @dataclass
 class Shop:
     """What each of the nights made of the log, and what the last one makes of all of it at once."""
@@ -59,12 +67,18 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(_session: Any) -> Shop:
+    return counted_in_both_ways(_session, LOG)
+
+
+def counted_in_both_ways(session: Any, log: list[story.Row]) -> Shop:
+    """Night by night, and all at once."""
+
     def days(low: date | None, high: date) -> Any:
-        landed = [r for r in LOG if (low is None or low < r["landing_date"]) and r["landing_date"] <= high]
-        return conform(user_days(frame(_session, EVENTS, *landed)), USER_DAYS).localCheckpoint()
+        landed = [r for r in log if (low is None or low < r["landing_date"]) and r["landing_date"] <= high]
+        return conform(user_days(frame(session, EVENTS, *landed)), USER_DAYS).localCheckpoint()
 
     def counted(added: Any, known: retention.Known | None, number: int) -> tuple[Any, Any]:
-        told = _session.createDataFrame(sorted(segments(number).items()), "user_key string, segment_id string")
+        told = session.createDataFrame(sorted(segments(number).items()), "user_key string, segment_id string")
         as_of = NIGHTS[number] + timedelta(days=1)
         made = retention.count(added, known, told, as_of, story.FUNNEL_DAYS, story.WINDOWS, story.COHORTS)
         sums, cells = made.sums.localCheckpoint(), made.cells.localCheckpoint()
@@ -77,14 +91,14 @@ def shop(_session: Any) -> Shop:
         added = days(last, night)
         sums, cells = counted(added, known, number)
         found.append((rows(PERIOD_COUNTS, sums), rows(RETENTION_COUNTS, cells)))
-        told = _session.createDataFrame(sorted(segments(number).items()), "user_key string, segment_id string")
+        told = session.createDataFrame(sorted(segments(number).items()), "user_key string, segment_id string")
         known, last = retention.Known(days(None, night), sums, cells, told), night
     # All at once in another order, with what had not happened by then.
     seen = sorted(
-        (r for r in LOG if r["landing_date"] <= NIGHTS[-1]), key=lambda r: (r["unit_price"] or 0, r["event_id"])
+        (r for r in log if r["landing_date"] <= NIGHTS[-1]), key=lambda r: (r["unit_price"] or 0, r["event_id"])
     )
     future = [r | {"event_id": f"{r['event_id']} later", "event_date": AS_OF} for r in seen[::9]]
-    sums, cells = counted(user_days(frame(_session, EVENTS, *future, *seen)), None, len(NIGHTS) - 1)
+    sums, cells = counted(user_days(frame(session, EVENTS, *future, *seen)), None, len(NIGHTS) - 1)
     anew = (rows(PERIOD_COUNTS, sums), rows(RETENTION_COUNTS, cells))
     return Shop(found, anew, sums, cells)
 
@@ -106,6 +120,18 @@ def test_night_by_night_is_all_at_once_in_any_order_without_the_future(shop: Sho
             changed = [user for user, name in before.items() if after.get(user) != name]
             assert len(changed) > 2, f"late lines change the {column} by which users came ({basis})"
     assert shop.nights[-1] == shop.anew
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_any_log_is_counted_alike_night_by_night_all_at_once_and_user_by_user(spark: Any, seed: int) -> None:
+    log = log_of(seed)
+    shop = counted_in_both_ways(spark, log)
+    assert shop.nights[-1] == shop.anew
+    cohorts = cohort_retention(shop.cells, largest_groups(shop.sums, 10), AS_OF, NIGHTS[-1])
+    found = {key: tuple(row[c] for c in COUNTS) for key, row in rows(COHORT_RETENTION, cohorts).items()}
+    landed = [row for row in log if row["landing_date"] <= NIGHTS[-1]]
+    assert found == story.cohort_retention(landed, AS_OF, segments(len(NIGHTS) - 1))
 
 
 def test_periods_are_what_is_counted_event_by_event(shop: Shop) -> None:
@@ -132,8 +158,7 @@ def test_cohorts_windows_and_their_means_are_what_is_counted_user_by_user(shop: 
     cohorts = cohort_retention(shop.cells, groups, AS_OF, NIGHTS[-1]).localCheckpoint()
     found = rows(COHORT_RETENTION, cohorts)
     expected = story.cohort_retention(landed, AS_OF, tonight)
-    counts = ("cohort_users", "active_users", "active_or_later_users")
-    assert {key: tuple(row[c] for c in counts) for key, row in found.items()} == expected
+    assert {key: tuple(row[c] for c in COUNTS) for key, row in found.items()} == expected
     for key, row in found.items():
         users, active, later = expected[key]
         before = expected[(*key[:-1], key[-1] - 1)][1] if key[-1] else 0
