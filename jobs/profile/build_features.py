@@ -42,6 +42,7 @@ from rekindle.methods.user_features import is_type, user_features
 from rekindle.outcome_fates import outcome_fates
 from rekindle.retention_version import retention_version
 from rekindle.settings import Source
+from rekindle.side_by_side import side_by_side
 from rekindle.sources import INBOX_KIND
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.duplicates import DUPLICATES
@@ -320,22 +321,34 @@ def run(context: Context) -> None:
     if context.this_run.plan["train"]:
         as_ofs |= set(past_cutoffs(context, as_of))
     days = sorted(as_ofs, reverse=True)
-    features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
-    night.store(context, USER_FEATURES, features)
+
+    def describe() -> None:
+        features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
+        night.store(context, USER_FEATURES, features)
+        night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
+        night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
+
+    def direct() -> None:
+        vectors = user_vectors(events, as_of, context.business_date, source, settings.business.seed)
+        night.store(context, USER_VECTORS, vectors)
+        night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
+        night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
+        night.store(context, OUTCOMES, outcomes(context))
+
+    side_by_side(describe, direct)
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
-    night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
-    night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
-    excluded = night.read(context, EXCLUDED_USERS)
-    logged, told = night.read(context, ITEM_FEATURES), night.read_if_any(context, ITEMS)
-    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source, logged, told)
-    night.store(context, USER_PROFILES, profiles)
-    vectors = user_vectors(events, as_of, context.business_date, source, settings.business.seed)
-    night.store(context, USER_VECTORS, vectors)
-    store_segments(context, events, tonight, logged)
-    night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
-    store_retention(context, events, as_of)
-    night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
-    night.store(context, OUTCOMES, outcomes(context))
+    excluded, logged = night.read(context, EXCLUDED_USERS), night.read(context, ITEM_FEATURES)
+
+    def profile() -> None:
+        told = night.read_if_any(context, ITEMS)
+        profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source, logged, told)
+        night.store(context, USER_PROFILES, profiles)
+
+    def divide() -> None:
+        store_segments(context, events, tonight, logged)
+        store_retention(context, events, as_of)
+
+    side_by_side(profile, divide)
     context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))
