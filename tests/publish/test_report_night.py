@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -35,6 +36,7 @@ from schemas.at_risk_users import RISK_BANDS
 from schemas.recommendations import CANDIDATE_SOURCES
 from schemas.segments import METHODS, STATUSES
 from schemas.user_segments import UNSEGMENTED
+from tests.dags.small_airflow import HEADLINE
 from tests.publish.report_browser import browser, faults, reached_by_keyboard
 from tests.publish.report_pages import FIGURES, Page
 from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
@@ -57,7 +59,8 @@ def shop(environment: settings.Environment, tmp_path_factory: pytest.TempPathFac
             if back:
                 detail["headline"] = collect(context).figures
             else:
-                report_night.run(context)
+                with (made.settings.home / "said").open("w") as said, redirect_stdout(said):
+                    report_night.run(context)
                 detail |= context.detail
     return made
 
@@ -290,6 +293,28 @@ def test_programs_find_the_night_in_a_small_file(shop: ReportedShop) -> None:
     assert told["headline"]["at_risk"] == 58
     assert told["lines"] == {"landed": 102, "clean": 90, "duplicate": 5, "quarantined": 7}
     assert told["checks"] == {"all": 2, "failed": 1}
+
+
+def test_the_scheduler_is_told_the_night_in_one_line_with_the_reports_own_figures(
+    shop: ReportedShop, night: Night
+) -> None:
+    [line] = (shop.settings.home / "said").read_text(encoding="utf-8").splitlines()
+    told = json.loads(line)
+    assert set(told) == set(HEADLINE), "what the small Airflow of the tests answers"
+    assert (told.pop("seconds"), told.pop("message")) == (round(night.seconds, 1), "")
+    assert told.pop("changed") == [
+        "0 users have come under watch and 5 have left since Wed 29 Apr 2026.",
+        "8 users moved to another segment, 0 came into one, 0 went out: 4 by their behaviour, 4 because the borders"
+        " were drawn anew.",
+    ]
+    assert told.pop("trust") == (
+        "With care: 3 of 10 things looked at need a look. 6.9% of the new lines are quarantined; conf allows 10.0%."
+    )
+    assert told == {
+        "source": SOURCE, "date": "2026-04-30", "status": "published", "at_risk": 58, "users": 128,
+        "recommendations": 612, "failed_checks": 1, "report": str(folder(shop) / "night.html"),
+        "fates": {"landed": 102, "clean": 90, "duplicate": 5, "quarantined": 7},
+    }  # fmt: skip
 
 
 def test_a_past_night_is_told_again_with_the_same_words_and_is_listed(
