@@ -138,7 +138,7 @@ def _collected(ask: Ask) -> Night:
         stages=[one for one in last_attempts(stages) if one[0] != "report_night"],
         before=before,
         risk=about_risk,
-        offers=offers.read(ask),
+        offers=offers.read(ask, figures),
         groups=groups.read(ask),
         staying=staying.read(ask),
         docs=data_docs(context),

