@@ -1,4 +1,4 @@
-"""Sentences that jobs store in English are known in Chinese: each that the code has, so that a new one wants one too."""
+"""Sentences that jobs store in English are known in Chinese: each that the code has, taken from the code itself."""
 
 from __future__ import annotations
 
