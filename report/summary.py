@@ -28,7 +28,7 @@ def grid(*headers: str, title: str) -> Table:
     return table
 
 
-def summary(night: Night, look: list[tuple[str, str]], language: str = "en") -> str:
+def summary(night: Night, look: list[tuple[str, str]], language: str) -> str:
     """The night, what matters first; `look` is where to look, (what, where or which command)."""
     w = words(language)
     # What a table says is text, whatever brackets are in it.

@@ -39,7 +39,8 @@ class Before:
 @dataclass(frozen=True)
 class Made:
     """What a night's segmentation comes to. `movements` is None where nothing was published before; rows are without
-    the night's dates. `why` is why borders were drawn anew (None: they were not)."""
+    the night's dates. `told` is for the stage's detail: users, why borders were drawn anew (`fitted_for`, None: they
+    were not), segments by method, and `highest`, which is `given` of the nights to come."""
 
     members: DataFrame
     movements: DataFrame | None
