@@ -7,6 +7,7 @@ from typing import Any
 
 from report.asking import Ask
 from report.headline import Figures
+from schemas.recommendations import CANDIDATE_SOURCES
 
 SAMPLE = 5
 Rows = list[dict[str, Any]]
@@ -39,6 +40,16 @@ class Offers:
         return self.listed / self.users if self.users else None
 
 
+def reached(ask: Ask) -> dict[str, int]:
+    """Users who have an item of the source in their list, by source; a user is kept once, with a mark a source."""
+    marks = ", ".join(f"bool_or(candidate_source = '{name}') AS {name}" for name in CANDIDATE_SOURCES)
+    counts = ", ".join(f"count(*) FILTER (WHERE {name}) AS {name}" for name in CANDIDATE_SOURCES)
+    return ask.row(
+        f"SELECT {counts} FROM (SELECT {marks} FROM serve.recommendations WHERE run_id = %(run)s"  # noqa: S608 - our own
+        " GROUP BY user_key) t"
+    )
+
+
 def read(ask: Ask, figures: Figures) -> Offers | None:
     """The night's lists; None where the run has none. `figures` has how many users there are and have a list."""
     users, listed = figures.get("users"), figures.get("listed")
@@ -51,11 +62,7 @@ def read(ask: Ask, figures: Figures) -> Offers | None:
         " count(*) FILTER (WHERE rank = 1) AS first FROM serve.recommendations WHERE run_id = %(run)s GROUP BY 1, 2, 3)"
         " t GROUP BY GROUPING SETS ((candidate_source), (place), ()) ORDER BY rows DESC, 1, 2"
     )
-    reached = ask.rows(
-        "SELECT candidate_source, count(*) AS users FROM (SELECT DISTINCT candidate_source, user_key"
-        " FROM serve.recommendations WHERE run_id = %(run)s) t GROUP BY 1"
-    )
-    users_of = {row["candidate_source"]: row["users"] for row in reached}
+    users_of = reached(ask)
     [whole] = [row for row in counted if row["candidate_source"] is None and row["place"] is None]
     return Offers(
         users=int(users),
