@@ -25,7 +25,8 @@ from schemas.retention_windows import RETENTION_WINDOWS
 from schemas.user_days import USER_DAYS
 from tests.methods import retention_story as story
 
-LOG = story.random_log(8)
+# Of the last one's lines the second comes long after the first, in the same month.
+LOG = [*story.random_log(8), *story.order_of_lines(date(2026, 3, 1), date(2026, 3, 20))]
 NIGHTS = (date(2026, 3, 2), date(2026, 4, 10))  # the second builds on one of five weeks before
 AS_OF = NIGHTS[-1] + timedelta(days=1)
 TOLD = {"day": 40, "week": 100, "month": 100}
