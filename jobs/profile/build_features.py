@@ -210,31 +210,39 @@ def outcomes(context: Context) -> DataFrame:
 
 def segments_before(context: Context, conf_digest: str) -> Before | None:
     """The segments of the publication before; None without one."""
-    users = night.last_served(context, USER_SEGMENTS)
-    rows, models = night.last_served(context, SEGMENTS), night.last_served(context, SEGMENT_MODELS)
-    if users is None or rows is None or models is None:
+    last = night.last_served(context, USER_SEGMENTS, SEGMENTS, SEGMENT_MODELS)
+    if last is None:
         return None
-    kept = models.frame.collect()
+    kept = last.frames[SEGMENT_MODELS.name].collect()
     return Before(
-        users.business_date,
-        users.frame,
-        [row.asDict() for row in rows.frame.collect()],
+        last.business_date,
+        last.frames[USER_SEGMENTS.name],
+        [row.asDict() for row in last.frames[SEGMENTS.name].collect()],
         {row["method"]: Model.from_json(row["method"], row["model"]) for row in kept},
         {row["method"]: row["fitted_date"] for row in kept},
         all(row["conf_digest"] == conf_digest for row in kept),
-        users.business_date > context.business_date,
+        last.business_date > context.business_date,
     )
+
+
+def numbers_given(context: Context) -> dict[str, int]:
+    """By method the highest number of a segment's id that a published night of the source gave, rolled back or not."""
+    found: dict[str, int] = {}
+    for told in context.ledger.published_details(context.source.name, "build_features", context.this_run.published_at):
+        for method, number in told.get("segments", {}).get("highest", {}).items():
+            found[method] = max(number, found.get(method, 0))
+    return found
 
 
 def store_segments(context: Context, events: DataFrame, features: DataFrame, items: DataFrame) -> None:
     """Write who is in which segment tonight, what the segments are, and who moved since the publication before."""
     conf, seed, spark = context.source.segments, context.settings.business.seed, context.spark
     digest = hashlib.sha256(f"{conf.model_dump_json()} {FEATURES} {seed}".encode()).hexdigest()[:16]
-    before = segments_before(context, digest)
-    as_of, trains = context.settings.as_of(context.business_date), bool(context.this_run.plan["train"])
+    before, given, day = segments_before(context, digest), numbers_given(context), context.business_date
+    as_of, trains = context.settings.as_of(day), bool(context.this_run.plan["train"])
     excluded = night.read(context, EXCLUDED_USERS)
-    made = segmentation(events, features, excluded, items, before, conf, as_of, context.business_date, trains, seed)
-    of_night = {"business_date": F.lit(context.business_date)}
+    made = segmentation(events, features, excluded, items, before, given, conf, as_of, day, trains, seed)
+    of_night = {"business_date": F.lit(day)}
     compared = {"compared_date": F.lit(before.business_date if before else None).cast("date")}
     night.store(context, USER_SEGMENTS, made.members.withColumns(of_night))
     rows = contract.frame(spark, SEGMENTS, *made.segments).withColumns(of_night | compared)
