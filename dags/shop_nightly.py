@@ -27,7 +27,7 @@ from airflow.sdk import DAG, CronPartitionTimetable, chain
 
 # What report_night tells at its end: the numbers of the run's note (dags/plugins/run_notes.py).
 HEADLINE = (
-    *("source", "date", "status", "message", "fates", "at_risk", "recommendations", "users"),
+    *("source", "date", "status", "message", "trust", "changed", "fates", "at_risk", "recommendations", "users"),
     *("failed_checks", "seconds", "report"),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -437,3 +437,31 @@ class Ledger(ModelLedger):
             source,
         )
         return [Publication(**row) for row in rows]
+
+    @repeatable
+    def once_served(self, source: str, until: datetime | None = None) -> list[Publication]:
+        """The source's publications that the CRM saw, the one seen last first; with `until`, of those seen before it.
+
+        A rollback counts: what it went back to was seen last.
+        """
+        rows = self._rows(
+            "SELECT h.run_id, h.business_date, h.data_through, h.published_at, h.status, h.run_id = p.run_id AS"
+            " is_served FROM serve.publications h JOIN serve.pointers p ON p.source = h.source"
+            " JOIN (SELECT to_run, max(number) AS number FROM serve.pointer_moves WHERE source = %s"
+            " AND (%s::timestamptz IS NULL OR moved_at < %s) GROUP BY 1) m ON m.to_run = h.run_id"
+            " WHERE h.source = %s ORDER BY m.number DESC",
+            *(source, until, until, source),
+        )
+        return [Publication(**row) for row in rows]
+
+    @repeatable
+    def published_details(self, source: str, stage: str, until: datetime | None = None) -> list[dict[str, Any]]:
+        """What a stage told when it was last done, of each run of the source that was published, served or not; with
+        `until`, of those published before it. In no order."""
+        rows = self._rows(
+            "SELECT DISTINCT ON (s.run_id) s.detail FROM serve.publications h JOIN ops.stages s USING (run_id)"
+            " WHERE h.source = %s AND (%s::timestamptz IS NULL OR h.published_at < %s) AND s.name = %s"
+            " AND s.status = 'done' ORDER BY s.run_id, s.number DESC",
+            *(source, until, until, stage),
+        )
+        return [row["detail"] for row in rows]

@@ -37,28 +37,34 @@ def read_if_any(context: Context, table: Table) -> DataFrame | None:
 
 @dataclass(frozen=True)
 class Past:
-    """A table as an earlier night served it."""
+    """Tables as an earlier night served them, by name."""
 
     run_id: str
     business_date: date
-    frame: DataFrame
+    frames: Mapping[str, DataFrame]
+
+    @property
+    def frame(self) -> DataFrame:
+        """The first of the tables that were asked for."""
+        return next(iter(self.frames.values()))
 
 
-def last_served(context: Context, table: Table) -> Past | None:
-    """A table of the publication that was served when this night began; None without one that the lake still keeps.
+def last_served(context: Context, *tables: Table) -> Past | None:
+    """The tables of the publication that was served when this night began, or, where the lake does not keep them all,
+    of the one that was served before it; None without any.
 
-    What was served counts, whatever its date: what users of the table saw last is what they compare with. As in
-    `served_before`, a job that is started again finds what it found.
+    What was served counts, whatever its date, and after a rollback what was rolled back to: what users of the tables
+    saw last is what they compare with. As in `served_before`, a job that is started again finds what it found.
     """
-    source, until = context.source.name, context.this_run.published_at
-    for past in context.ledger.history(source):
-        late = until is not None and past.published_at >= until
-        if late or past.status != "served" or past.run_id == context.run_id:
+    spark, source = context.spark, context.source.name
+    for past in context.ledger.once_served(source, context.this_run.published_at):
+        if past.run_id == context.run_id:
             continue
-        version = context.ledger.tables(past.run_id).get(table.name)
-        if version is not None and lake.exists(context.spark, source, table, version.snapshot_id):
-            frame = lake.read(context.spark, source, table, version.snapshot_id)
-            return Past(past.run_id, past.business_date, frame)
+        versions = context.ledger.tables(past.run_id)
+        kept = [(t, versions[t.name].snapshot_id) for t in tables if t.name in versions]
+        if len(kept) == len(tables) and all(lake.exists(spark, source, t, snapshot) for t, snapshot in kept):
+            frames = {t.name: lake.read(spark, source, t, snapshot) for t, snapshot in kept}
+            return Past(past.run_id, past.business_date, frames)
     return None
 
 

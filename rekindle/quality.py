@@ -1,4 +1,4 @@
-"""Checks on data: suites from contracts, their evaluation by Great Expectations, and what a stage does with the result.
+"""Checks on data: suites from contracts, and their evaluation by Great Expectations.
 
 A suite holds two kinds of checks. A `RowCheck` is about rows and counts those that break it. A `Figure` is one number
 of the whole table, such as a share or the count of distinct keys. What Great Expectations has no fitting expectation
@@ -13,9 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import: it would send usage to its maker
@@ -33,27 +36,8 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from rekindle import lake
-from rekindle.cli import Context
 from rekindle.contract import Table
-from rekindle.failpoints import failpoint
-from rekindle.gate import Declared, Result, Severity, gate, settle
-from rekindle.ledger import CheckRecord
-
-__all__ = [
-    "Batch",
-    "Check",
-    "Figure",
-    "RowCheck",
-    "Suite",
-    "accept",
-    "always",
-    "declared",
-    "evaluate",
-    "examine",
-    "row_count",
-    "suite_for",
-]
+from rekindle.gate import Result, Severity
 
 # As large as a double can be: infinities, and NaN (which Spark orders above them), lie outside.
 FINITE = 1.7976931348623157e308
@@ -61,6 +45,8 @@ FINITE = 1.7976931348623157e308
 PSEUDONYM = "^[0-9a-f]{64}$"
 # Counts only. BASIC has them; its sample of offending values is what `_Counting` and this leave out.
 RESULT_FORMAT = {"result_format": "BASIC", "exclude_unexpected_values": True}
+# Batches that are examined side by side: while the library prepares one, Spark counts another.
+AT_A_TIME = 2
 # Pictures of a guided tour that our pages do not show: 2 of each site's 4 MB.
 TOUR = ("glossary_scroller.gif", "iterative-dev-loop.png", "validation_failed_unexpected_values.gif")
 
@@ -287,13 +273,6 @@ def _number(value: float | None) -> str:
 # ---------------------------------------------------------------------- evaluation
 
 
-def declared(batches: Sequence[Batch], run_id: str) -> list[Declared]:
-    """What must be evaluated, for the gate; nothing is asked of the library or of Spark."""
-    return [
-        Declared(b.suite.table, b.suite.told_id(c), c.severity, run_id, b.rows) for b in batches for c in b.suite.checks
-    ]
-
-
 def evaluate(batches: Sequence[Batch], run_id: str, docs: Path | None = None) -> list[Result]:
     """Every check's result on these frames.
 
@@ -308,40 +287,65 @@ def evaluate(batches: Sequence[Batch], run_id: str, docs: Path | None = None) ->
             progress_bars=ProgressBarsConfig(globally=False),
         ),
     )
-    frames = context.data_sources.add_spark("lake")
-    results: list[Result] = []
-    seen: list[tuple[Suite, Mapping[str, Any]]] = []
-    for batch in batches:
-        suite = batch.suite
-        helped = batch.df.withColumns({c.check_id: c.measure for c in suite.row_checks if c.measure is not None})
-        evaluated = _run(context, frames, suite.name, [c.expectation for c in suite.row_checks], helped, run_id)
-        rows = evaluated.get("row_count", {}).get("result", {}).get("observed_value")
-        results += [_row_result(suite, c, evaluated.get(c.check_id), run_id, rows) for c in suite.row_checks]
-        if suite.figures:
-            # The count of the same job says on which data the figures were made.
-            values = [
-                F.count(F.lit(1)).alias("rows"),
-                *[f.value.cast("double").alias(f.check_id) for f in suite.figures],
-            ]
-            [row] = batch.df.agg(*values).collect()  # an aggregation without groups has one row
-            seen.append((suite, row.asDict()))
+    library = _Library(context)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        found = list(pool.map(lambda batch: _examined(library, batch, run_id), batches))
+    results = [result for by_row, _ in found for result in by_row]
+    seen = [(batch.suite, row) for batch, (_, row) in zip(batches, found, strict=True) if row is not None]
     if seen:
-        results += _figure_results(context, frames, batches[0].df, seen, run_id)
+        results += _figure_results(library, batches[0].df, seen, run_id)
     if docs is not None:
         _write_pages(context, docs)
     return results
 
 
+class _Library:
+    """Great Expectations for several threads: each batch has a data source to itself, whose engine knows one batch at
+    a time, and what changes the context waits for its turn."""
+
+    def __init__(self, context: Any) -> None:
+        self._context, self._lock = context, Lock()
+        self._sources: SimpleQueue[Any] = SimpleQueue()
+        for number in range(1, AT_A_TIME + 1):
+            self._sources.put(context.data_sources.add_spark(f"lake_{number}"))
+
+    def run(self, name: str, expectations: Sequence[BatchExpectation], df: DataFrame, run_id: str) -> Any:
+        """What the library answers. It marks expectations as its own: it gets copies."""
+        source = self._sources.get()
+        try:
+            with self._lock:
+                batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
+                asked = gx.ExpectationSuite(name=name, expectations=[copy(e) for e in expectations])
+                suite = self._context.suites.add(asked)
+                validation = gx.ValidationDefinition(name=name, data=batch, suite=suite)
+                validation = self._context.validation_definitions.add(validation)
+            return validation.run(
+                batch_parameters={"dataframe": df}, result_format=RESULT_FORMAT, run_id=RunIdentifier(run_name=run_id)
+            )
+        finally:
+            self._sources.put(source)
+
+
+def _examined(library: _Library, batch: Batch, run_id: str) -> tuple[list[Result], dict[str, Any] | None]:
+    """The results of the checks on rows, and a row of figures; None where the suite has none."""
+    suite = batch.suite
+    helped = batch.df.withColumns({c.check_id: c.measure for c in suite.row_checks if c.measure is not None})
+    evaluated = _run(library, suite.name, [c.expectation for c in suite.row_checks], helped, run_id)
+    rows = evaluated.get("row_count", {}).get("result", {}).get("observed_value")
+    results = [_row_result(suite, c, evaluated.get(c.check_id), run_id, rows) for c in suite.row_checks]
+    if not suite.figures:
+        return results, None
+    # The count of the same job says on which data the figures were made.
+    values = [F.count(F.lit(1)).alias("rows"), *[f.value.cast("double").alias(f.check_id) for f in suite.figures]]
+    [row] = batch.df.agg(*values).collect()  # an aggregation without groups has one row
+    return results, row.asDict()
+
+
 def _run(
-    context: Any, frames: Any, name: str, expectations: Sequence[BatchExpectation], df: DataFrame, run_id: str
+    library: _Library, name: str, expectations: Sequence[BatchExpectation], df: DataFrame, run_id: str
 ) -> dict[str, dict[str, Any]]:
-    """The library's results by check id, as plain dictionaries. It marks expectations as its own: it gets copies."""
-    batch = frames.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
-    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[copy(e) for e in expectations]))
-    validation = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-    found = validation.run(
-        batch_parameters={"dataframe": df}, result_format=RESULT_FORMAT, run_id=RunIdentifier(run_name=run_id)
-    )
+    """The library's results by check id, as plain dictionaries."""
+    found = library.run(name, expectations, df, run_id)
     return {r["expectation_config"]["meta"]["check"]: r for r in (result.to_json_dict() for result in found.results)}
 
 
@@ -362,7 +366,7 @@ def _row_result(suite: Suite, check: RowCheck, raw: dict[str, Any] | None, run_i
 
 
 def _figure_results(
-    context: Any, frames: Any, df: DataFrame, seen: Sequence[tuple[Suite, Mapping[str, Any]]], run_id: str
+    library: _Library, df: DataFrame, seen: Sequence[tuple[Suite, Mapping[str, Any]]], run_id: str
 ) -> list[Result]:
     """The figures of all suites, checked as one batch of one row."""
     figures = {f"{suite.name}__{f.check_id}": (suite, f, row) for suite, row in seen for f in suite.figures}
@@ -379,7 +383,7 @@ def _figure_results(
         )
         for name, (suite, f, _) in figures.items()
     ]
-    evaluated = _run(context, frames, "figures", expectations, one_row, run_id)
+    evaluated = _run(library, "figures", expectations, one_row, run_id)
     results = []
     for name, (suite, f, row) in figures.items():
         raw = evaluated.get(name)
@@ -419,64 +423,3 @@ def _write_pages(context: Any, folder: Path) -> None:
     context.build_data_docs(site_names=["checks"])
     for name in TOUR:
         (folder / "static/images" / name).unlink(missing_ok=True)
-
-
-# ---------------------------------------------------------------------- what a stage does
-
-
-def examine(context: Context, stage: str, batches: Sequence[Batch]) -> None:
-    """Evaluate, write the pages, tell the ledger, and let the gate decide.
-
-    Raises:
-        DataRefused, ChecksNotRun: as `settle` says.
-    """
-    docs = context.settings.home / "reports/data_docs" / context.source.name / context.run_id / stage
-    results = evaluate(batches, context.run_id, docs)
-    checks = declared(batches, context.run_id)
-    failpoint("gate.before_results")
-    context.ledger.record_checks(context.run_id, stage, records(checks, results))
-    verdict = gate(checks, results)
-    for line in verdict.warnings:
-        context.log.warning("%s", line)
-    context.detail.update(checks=len(checks), failed=len(verdict.failed), warnings=len(verdict.warnings))
-    context.log.info(
-        "checked stage=%s checks=%d failed=%d not_run=%d warnings=%d pages=%s",
-        *(stage, len(checks), len(verdict.failed), len(verdict.not_run), len(verdict.warnings), docs / "index.html"),
-    )
-    settle(verdict)
-
-
-def records(checks: Sequence[Declared], results: Sequence[Result]) -> list[CheckRecord]:
-    """Every declared check as the ledger keeps it; one without a result has failed."""
-    found = {(r.table, r.check_id): r for r in results}
-    kept = []
-    for check in checks:
-        r = found.get((check.table, check.check_id))
-        if r is None:
-            kept.append(CheckRecord(check.table, check.check_id, check.severity, False, "a result", "none"))
-        else:
-            told = f"raised {r.error}" if r.error else r.found
-            success = r.success and r.error is None
-            expected = f"{r.what}: {r.expected}"
-            kept.append(
-                CheckRecord(check.table, check.check_id, check.severity, success, expected, told, r.unexpected_rows)
-            )
-    return kept
-
-
-def accept(context: Context, tables: Sequence[Table]) -> None:
-    """Let the tables pass: the ledger says so first, for later nights build on that; then the lake's main follows."""
-    versions = context.ledger.tables(context.run_id)
-    failpoint("gate.before_accept")
-    context.ledger.accept_tables(context.run_id, [t.name for t in tables])
-    for table in tables:
-        moved = lake.follow(
-            context.spark,
-            context.source.name,
-            table,
-            context.run_id,
-            context.business_date,
-            versions[table.name].snapshot_id,
-            context.settings.business.night_tag_days,
-        )
-        context.log.info("accepted table=%s rows=%d main=%s", table.name, versions[table.name].fingerprint.rows, moved)

@@ -11,6 +11,7 @@ from report import index
 from report.night import Night, folder_of, summary_of
 from report.page import page, page_name
 from report.summary import summary
+from report.words import Words, words
 
 
 def write(context: Context, night: Night) -> Path:
@@ -23,7 +24,7 @@ def write(context: Context, night: Night) -> Path:
         index.replace(folder / name, text)
     for stale in set(folder.glob("night*.html")) - {folder / name for name in pages}:
         stale.unlink()
-    index.replace(folder / "summary.txt", summary(night, look_at(context, folder)))
+    index.replace(folder / "summary.txt", summary(night, look_at(context, folder, words(languages[0])), languages[0]))
     told = summary_of(night) | {"pages": list(pages)}
     index.replace(folder / index.SUMMARY, json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     with warehouse.connect(context.settings, "writer", "rekindle report") as connection:
@@ -34,14 +35,14 @@ def write(context: Context, night: Night) -> Path:
     return folder / page_name("night", languages[0], languages)
 
 
-def look_at(context: Context, folder: Path) -> list[tuple[str, str]]:
+def look_at(context: Context, folder: Path, w: Words) -> list[tuple[str, str]]:
     """Where to look, (what, where or which command)."""
     docs = context.settings.home / "reports" / "data_docs" / context.source.name / context.run_id
     return [
-        ("this night as a page", str(folder / "night.html")),
-        ("all nights", str(folder.parent / "index.html")),
-        ("the CRM's tables", 'make crm SQL="select * from crm.at_risk_users limit 5"'),
-        ("checks (Data Docs)", str(docs)),
-        ("Airflow and MLflow", "make up"),
-        ("a quarantined line", "make show-line FILE=<sha256> LINE=<number>"),
+        (w("look.page"), str(folder / "night.html")),
+        (w("look.nights"), str(folder.parent / "index.html")),
+        (w("look.crm"), 'make crm SQL="select * from crm.at_risk_users limit 5"'),
+        (w("look.docs"), str(docs)),
+        (w("look.control"), "make up"),
+        (w("look.line"), "make show-line FILE=<sha256> LINE=<number>"),
     ]

@@ -69,7 +69,8 @@ def of_the_night(ask: Ask, run_id: str, tables: frozenset[str]) -> Figures:
         )
     if {"recommendations", "user_profiles"} <= tables:
         lists = ask.row(
-            "SELECT (SELECT count(DISTINCT user_key) FROM serve.recommendations WHERE run_id = %(of)s) AS listed,"
+            "SELECT (SELECT count(*) FROM (SELECT user_key FROM serve.recommendations WHERE run_id = %(of)s GROUP BY 1)"
+            " t) AS listed,"
             " (SELECT count(*) FROM serve.user_profiles WHERE run_id = %(of)s) AS users",
             of=run_id,
         )

@@ -24,7 +24,8 @@ class Night:
     """A night's facts, in no language.
 
     Attributes:
-        status: the run's in the ledger. served: (business date, run id) that the CRM reads, None before the first.
+        status, message: the run's in the ledger (the message is empty where it has none).
+        served: (business date, run id) that the CRM reads, None before the first.
         fates: new lines by fate; rules: quarantined lines by rule, most first.
         tables: rows by table. stages: (stage, seconds, of which Spark's start).
         figures: what the next nights compare with.
@@ -36,6 +37,7 @@ class Night:
     date: datetime.date
     run_id: str
     status: str
+    message: str
     served: tuple[datetime.date, str] | None
     cards: list[headline.Card]
     figures: headline.Figures
@@ -123,6 +125,7 @@ def _collected(ask: Ask) -> Night:
         date=context.business_date,
         run_id=run_id,
         status=context.this_run.status,
+        message=context.this_run.message or "",
         served=(served.business_date, served.run_id) if served else None,
         cards=cards,
         figures={card.name: card.value for card in cards} | figures,
@@ -135,7 +138,7 @@ def _collected(ask: Ask) -> Night:
         stages=[one for one in last_attempts(stages) if one[0] != "report_night"],
         before=before,
         risk=about_risk,
-        offers=offers.read(ask),
+        offers=offers.read(ask, figures),
         groups=groups.read(ask),
         staying=staying.read(ask),
         docs=data_docs(context),
@@ -145,7 +148,7 @@ def _collected(ask: Ask) -> Night:
 
 
 def summary_of(night: Night) -> dict[str, Any]:
-    """The night in a few figures, for programs: the index of nights and the scheduler's note."""
+    """The night in a few figures, for programs, such as the index of nights."""
     return {
         "source": night.source,
         "date": str(night.date),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from report.asking import Ask
+from report.headline import Figures
+from schemas.recommendations import CANDIDATE_SOURCES
 
 SAMPLE = 5
 Rows = list[dict[str, Any]]
@@ -38,26 +40,39 @@ class Offers:
         return self.listed / self.users if self.users else None
 
 
-def read(ask: Ask) -> Offers | None:
-    """The night's lists; None where the run has none."""
-    if not ask.has("recommendations", "user_profiles"):
-        return None
-    whole = ask.row(
-        "SELECT count(*) AS rows, count(DISTINCT user_key) AS listed, count(DISTINCT item_id) AS items,"
-        " (SELECT count(*) FROM serve.user_profiles WHERE run_id = %(run)s) AS users FROM serve.recommendations"
-        " WHERE run_id = %(run)s"
+def reached(ask: Ask) -> dict[str, int]:
+    """Users who have an item of the source in their list, by source; a user is kept once, with a mark a source."""
+    marks = ", ".join(f"bool_or(candidate_source = '{name}') AS {name}" for name in CANDIDATE_SOURCES)
+    counts = ", ".join(f"count(*) FILTER (WHERE {name}) AS {name}" for name in CANDIDATE_SOURCES)
+    return ask.row(
+        f"SELECT {counts} FROM (SELECT {marks} FROM serve.recommendations WHERE run_id = %(run)s"  # noqa: S608 - our own
+        " GROUP BY user_key) t"
     )
+
+
+def read(ask: Ask, figures: Figures) -> Offers | None:
+    """The night's lists; None where the run has none. `figures` has how many users there are and have a list."""
+    users, listed = figures.get("users"), figures.get("listed")
+    if not ask.has("recommendations", "user_profiles") or users is None or listed is None:
+        return None
+    # Rows of few items first, then groups of those: each DISTINCT over five million rows sorts them all.
+    counted = ask.rows(
+        "SELECT candidate_source, place, coalesce(sum(rows), 0)::bigint AS rows, count(DISTINCT item_id) AS items,"
+        " sum(first)::bigint AS first FROM (SELECT candidate_source, place, item_id, count(*) AS rows,"
+        " count(*) FILTER (WHERE rank = 1) AS first FROM serve.recommendations WHERE run_id = %(run)s GROUP BY 1, 2, 3)"
+        " t GROUP BY GROUPING SETS ((candidate_source), (place), ()) ORDER BY rows DESC, 1, 2"
+    )
+    users_of = reached(ask)
+    [whole] = [row for row in counted if row["candidate_source"] is None and row["place"] is None]
     return Offers(
-        **whole,
-        sources=ask.rows(
-            "SELECT candidate_source, count(*) AS rows, count(DISTINCT user_key) AS users,"
-            " count(DISTINCT item_id) AS items, count(*) FILTER (WHERE rank = 1) AS first FROM serve.recommendations"
-            " WHERE run_id = %(run)s GROUP BY 1 ORDER BY 2 DESC, 1"
-        ),
-        places=ask.rows(
-            "SELECT place, count(*) AS rows FROM serve.recommendations WHERE run_id = %(run)s GROUP BY 1"
-            " ORDER BY 2 DESC, 1"
-        ),
+        users=int(users),
+        listed=int(listed),
+        items=whole["items"],
+        rows=whole["rows"],
+        sources=[
+            row | {"users": users_of[row["candidate_source"]]} for row in counted if row["candidate_source"] is not None
+        ],
+        places=[row for row in counted if row["place"] is not None],
         changes=ask.rows(
             "SELECT change, cause, count(*) AS users, min(compared_date) AS compared_date FROM serve.list_changes"
             " WHERE run_id = %(run)s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"

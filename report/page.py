@@ -94,10 +94,6 @@ def helpers(night: Night, w: Words) -> dict[str, Callable[..., Any]]:
         known = w.has_term(group, name) or w.language == "en"
         return w.term(group, name) if known else Name(name).__html__()
 
-    def told(english: str) -> Markup:
-        found = w.sentence(english)
-        return quoted(english if found is None else found, foreign=found is None)
-
     def health_name(one: dict[str, Any]) -> Markup:
         name = one["name"]
         if one["kind"] == "feature_drift":
@@ -109,7 +105,7 @@ def helpers(night: Night, w: Words) -> dict[str, Callable[..., Any]]:
         "term_or_code": lambda group, name: Markup("{} {}").format(
             w.term(group, name) if w.has_term(group, name) else "", Name(name)
         ),
-        "told": told,
+        "told": lambda english: sentence_words(english, w),
         "than": lambda card, when: than(card, when, w),
         "reason_words": lambda reason: reason_words(reason, w),
         "holdout": lambda group: holdout_words(group, w),
@@ -125,6 +121,12 @@ def fate_words(told: str, w: Words) -> str:
     """What became of outcomes, `fate` or `fate: rule`, in words."""
     fate, _, rule = told.partition(": ")
     return w.listed([w.term("outcome", fate), *([w.term("rule", rule)] if rule else [])])
+
+
+def sentence_words(english: str, w: Words) -> Markup:
+    """A sentence of a table in the page's language, or as it is and marked."""
+    found = w.sentence(english)
+    return quoted(english if found is None else found, foreign=found is None)
 
 
 def quoted(text: str, foreign: bool) -> Markup:
@@ -234,7 +236,7 @@ def value_words(told: dict[str, Any], w: Words) -> Markup:
     """What score_churn said of its models of purchases."""
     if "model" not in told:
         why = told.get("not_told")
-        return w.html("risk.no_value", why=quoted(why, w.language != "en")) if why else Markup("")
+        return w.html("risk.no_value", why=sentence_words(why, w)) if why else Markup("")
     found = [w.html("risk.value", model=Name(told["model"]), buyers=told["buyers"])]
-    found += [Markup("{}{}").format(quoted(one, w.language != "en"), w("page.stop")) for one in told["degraded"]]
+    found += [Markup("{}{}").format(sentence_words(one, w), w("page.stop")) for one in told["degraded"]]
     return Markup(" ").join(found)

@@ -19,7 +19,9 @@ from markupsafe import Markup, escape
 TEMPLATES = Path(__file__).parent / "templates"
 PLACE = re.compile(r"\{(\w+)(?:\|([^|{}]*)\|([^|{}]*))?\}")
 # Places of generated sentences that hold one word or number; the others hold any text.
-ONE_WORD = ("n", "x", "y")
+ONE_WORD = ("n", "x", "y", "z")
+# The place that holds a sentence: where that is not known, the whole is not.
+SENTENCE = "why"
 NOTHING = "–"
 WEEKDAYS = {"en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), "zh": ("一", "二", "三", "四", "五", "六", "日")}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -105,15 +107,20 @@ class Words:
         return f"{group}.{name}" in self.texts
 
     def sentence(self, english: str) -> str | None:
-        """A sentence that a table holds, in this language; None where it is not known there."""
+        """A sentence that a table holds, or several after one another ("; "), in this language; None where one of them
+        is not known there."""
         if self.language == "en":
             return english
         for known, told in self.known:
             found = known.fullmatch(english)
             if found:
-                inner = {name: self.sentence(value) or value for name, value in found.groupdict().items()}
-                return _filled(told, inner, str)
-        return None
+                inner = {name: self.sentence(value) for name, value in found.groupdict().items()}
+                if SENTENCE in inner and inner[SENTENCE] is None:
+                    return None
+                return _filled(told, {name: value or found[name] for name, value in inner.items()}, str)
+        several = [self.sentence(one) for one in english.split("; ")] if "; " in english else [None]
+        parts = [one for one in several if one is not None]
+        return "；".join(parts) if len(parts) == len(several) else None
 
     def shown(self, value: Any) -> str:
         """A value inside a sentence."""

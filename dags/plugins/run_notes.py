@@ -41,6 +41,7 @@ def night_words(headline: Mapping[str, Any]) -> list[str]:
     lines = [f"{status}, {whose}: {numbers}, {headline['seconds']:.0f} s"]
     if headline["message"]:
         lines.append(printed(headline["message"]))
+    lines += [printed(sentence) for sentence in (f"Can it be trusted? {headline['trust']}", *headline["changed"])]
     if fates := headline["fates"]:
         others = ", ".join(f"{name} {count(fates[name])}" for name in fates if name != "landed")
         lines.append(f"new lines {count(fates['landed'])}: {others}")

@@ -30,7 +30,7 @@ from expectations import (
     users,
 )
 from expectations.drift.days import LOOK_BACK, Days, Row
-from rekindle import lake, night, quality
+from rekindle import checking, lake, night, quality
 from rekindle.cli import Context, main
 from rekindle.contract import Table
 from rekindle.ledger import FileFate, LandedFile
@@ -280,8 +280,8 @@ def run(context: Context) -> None:
     drift = quality.Batch(
         day_profiles.suite(source, days, judged), night.read(context, DAY_PROFILES), profiles.fingerprint.rows
     )
-    quality.examine(context, "validate_events", [*batches, drift])
-    quality.accept(context, (*tables, DAY_PROFILES))
+    checking.examine(context, "validate_events", [*batches, drift])
+    checking.accept(context, (*tables, DAY_PROFILES))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from rekindle.methods.user_features import is_type, user_features
 from rekindle.outcome_fates import outcome_fates
 from rekindle.retention_version import retention_version
 from rekindle.settings import Source
+from rekindle.side_by_side import side_by_side
 from rekindle.sources import INBOX_KIND
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.duplicates import DUPLICATES
@@ -209,31 +210,39 @@ def outcomes(context: Context) -> DataFrame:
 
 def segments_before(context: Context, conf_digest: str) -> Before | None:
     """The segments of the publication before; None without one."""
-    users = night.last_served(context, USER_SEGMENTS)
-    rows, models = night.last_served(context, SEGMENTS), night.last_served(context, SEGMENT_MODELS)
-    if users is None or rows is None or models is None:
+    last = night.last_served(context, USER_SEGMENTS, SEGMENTS, SEGMENT_MODELS)
+    if last is None:
         return None
-    kept = models.frame.collect()
+    kept = last.frames[SEGMENT_MODELS.name].collect()
     return Before(
-        users.business_date,
-        users.frame,
-        [row.asDict() for row in rows.frame.collect()],
+        last.business_date,
+        last.frames[USER_SEGMENTS.name],
+        [row.asDict() for row in last.frames[SEGMENTS.name].collect()],
         {row["method"]: Model.from_json(row["method"], row["model"]) for row in kept},
         {row["method"]: row["fitted_date"] for row in kept},
         all(row["conf_digest"] == conf_digest for row in kept),
-        users.business_date > context.business_date,
+        last.business_date > context.business_date,
     )
+
+
+def numbers_given(context: Context) -> dict[str, int]:
+    """By method the highest number of a segment's id that a published night of the source gave, rolled back or not."""
+    found: dict[str, int] = {}
+    for told in context.ledger.published_details(context.source.name, "build_features", context.this_run.published_at):
+        for method, number in told.get("segments", {}).get("highest", {}).items():
+            found[method] = max(number, found.get(method, 0))
+    return found
 
 
 def store_segments(context: Context, events: DataFrame, features: DataFrame, items: DataFrame) -> None:
     """Write who is in which segment tonight, what the segments are, and who moved since the publication before."""
     conf, seed, spark = context.source.segments, context.settings.business.seed, context.spark
     digest = hashlib.sha256(f"{conf.model_dump_json()} {FEATURES} {seed}".encode()).hexdigest()[:16]
-    before = segments_before(context, digest)
-    as_of, trains = context.settings.as_of(context.business_date), bool(context.this_run.plan["train"])
+    before, given, day = segments_before(context, digest), numbers_given(context), context.business_date
+    as_of, trains = context.settings.as_of(day), bool(context.this_run.plan["train"])
     excluded = night.read(context, EXCLUDED_USERS)
-    made = segmentation(events, features, excluded, items, before, conf, as_of, context.business_date, trains, seed)
-    of_night = {"business_date": F.lit(context.business_date)}
+    made = segmentation(events, features, excluded, items, before, given, conf, as_of, day, trains, seed)
+    of_night = {"business_date": F.lit(day)}
     compared = {"compared_date": F.lit(before.business_date if before else None).cast("date")}
     night.store(context, USER_SEGMENTS, made.members.withColumns(of_night))
     rows = contract.frame(spark, SEGMENTS, *made.segments).withColumns(of_night | compared)
@@ -320,22 +329,34 @@ def run(context: Context) -> None:
     if context.this_run.plan["train"]:
         as_ofs |= set(past_cutoffs(context, as_of))
     days = sorted(as_ofs, reverse=True)
-    features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
-    night.store(context, USER_FEATURES, features)
+
+    def describe() -> None:
+        features = user_features(events, days, source.time_zone, churn.gap_days, churn.horizon_days)
+        night.store(context, USER_FEATURES, features)
+        night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
+        night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
+
+    def direct() -> None:
+        vectors = user_vectors(events, as_of, context.business_date, source, settings.business.seed)
+        night.store(context, USER_VECTORS, vectors)
+        night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
+        night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
+        night.store(context, OUTCOMES, outcomes(context))
+
+    side_by_side(describe, direct)
     tonight = night.read(context, USER_FEATURES).where(F.col("as_of") == F.lit(as_of))
-    night.store(context, ITEM_FEATURES, item_features(events, as_of, source.recommend.durable_categories))
-    night.store(context, EXCLUDED_USERS, excluded_users(events, as_of, source))
-    excluded = night.read(context, EXCLUDED_USERS)
-    logged, told = night.read(context, ITEM_FEATURES), night.read_if_any(context, ITEMS)
-    profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source, logged, told)
-    night.store(context, USER_PROFILES, profiles)
-    vectors = user_vectors(events, as_of, context.business_date, source, settings.business.seed)
-    night.store(context, USER_VECTORS, vectors)
-    store_segments(context, events, tonight, logged)
-    night.store(context, RETENTION_METRICS, retention_metrics(events, as_of, context.business_date))
-    store_retention(context, events, as_of)
-    night.store(context, SUPPRESSED_USERS, suppressed_users(events, as_of, context.business_date, source))
-    night.store(context, OUTCOMES, outcomes(context))
+    excluded, logged = night.read(context, EXCLUDED_USERS), night.read(context, ITEM_FEATURES)
+
+    def profile() -> None:
+        told = night.read_if_any(context, ITEMS)
+        profiles = user_profiles(tonight, events, excluded, as_of, context.business_date, source, logged, told)
+        night.store(context, USER_PROFILES, profiles)
+
+    def divide() -> None:
+        store_segments(context, events, tonight, logged)
+        store_retention(context, events, as_of)
+
+    side_by_side(profile, divide)
     context.detail["as_ofs"] = [day.isoformat() for day in days]
     context.detail["excluded"] = count_by_rule(excluded)
     context.log.info("excluded %s", json.dumps(context.detail["excluded"]))

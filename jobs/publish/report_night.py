@@ -5,16 +5,20 @@ Reads   ops, the registry, recommendations, list_changes, at_risk_users, churn_c
 Writes  reports/<source>/<date>-<run>/summary.txt, summary.json, night.html, index.html
 
 People are shown by the first digits of their pseudonyms: a report lies in more places than the CRM's tables. The
-headline figures are kept in the stage's detail, for the nights to come to compare with.
+headline figures are kept in the stage's detail, for the nights to come to compare with. The last line on standard
+output is the night in JSON, which the scheduler makes the run's note of.
 """
 
 from __future__ import annotations
 
-from rekindle import night_headline
+import json
+import sys
+
 from rekindle.cli import Context, main
 from rekindle.failpoints import failpoint
 from report.files import write
 from report.night import collect
+from report.note import note
 
 
 def run(context: Context) -> None:
@@ -24,8 +28,7 @@ def run(context: Context) -> None:
     failpoint("report.before_files")
     first = write(context, night)
     context.log.info("report=%s verdict=%s", first, night.trust.verdict)
-    users, at_risk = (int(night.figures[name] or 0) for name in ("watched", "at_risk"))
-    night_headline.say(night_headline.headline(context, first, users, at_risk))
+    sys.stdout.write(json.dumps(note(night, first)) + "\n")
 
 
 if __name__ == "__main__":

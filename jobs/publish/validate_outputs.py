@@ -40,7 +40,7 @@ from expectations import (
     user_segments,
     user_vectors,
 )
-from rekindle import night, quality
+from rekindle import checking, night, quality
 from rekindle.cli import Context, main
 from rekindle.ledger import LandedFile
 from rekindle.methods.activity import activity
@@ -212,8 +212,8 @@ def run(context: Context) -> None:
     first = outcomes.first_told(day, business.inbox.outcome_days)
     taken = taken_of(context.ledger.run_files(context.run_id), frames[EVENTS.name], first)
     checked = batches(frames, rows, context.source, business, day, as_of, taken)
-    quality.examine(context, "validate_outputs", checked)
-    quality.accept(context, TABLES)
+    checking.examine(context, "validate_outputs", checked)
+    checking.accept(context, TABLES)
 
 
 if __name__ == "__main__":

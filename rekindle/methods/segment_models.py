@@ -231,12 +231,15 @@ def _made(method: str, best: Judged, scale: Scale, spread: float) -> Model:
     return Model(method, best.groups, scale, None, round(best.stability, 6), silhouettes, round(spread, 9))
 
 
-def with_ids(model: Model, before: Model | None, overlap: NDArray[np.int64], least_overlap: float) -> Model:
+def with_ids(
+    model: Model, before: Model | None, overlap: NDArray[np.int64], least_overlap: float, given: int = 0
+) -> Model:
     """The model with an id for each group: that of the segment it goes on as, else the next that was never given.
 
-    `overlap` has users by segment of `before` and group of tonight.
+    `overlap` has users by segment of `before` and group of tonight; `given` is the highest number that is known to have
+    been given by others than `before`.
     """
-    old, highest = (before.ids, before.highest) if before else ((), 0)
+    old, highest = (before.ids, max(before.highest, given)) if before else ((), given)
     goes_on = matched(overlap, least_overlap) if old else {}
     ids = []
     for group in range(model.count):

@@ -39,7 +39,8 @@ class Before:
 @dataclass(frozen=True)
 class Made:
     """What a night's segmentation comes to. `movements` is None where nothing was published before; rows are without
-    the night's dates. `why` is why borders were drawn anew (None: they were not)."""
+    the night's dates. `told` is for the stage's detail: users, why borders were drawn anew (`fitted_for`, None: they
+    were not), segments by method, and `highest`, which is `given` of the nights to come."""
 
     members: DataFrame
     movements: DataFrame | None
@@ -61,6 +62,7 @@ def segmentation(
     excluded: DataFrame,
     items: DataFrame,
     before: Before | None,
+    given: Mapping[str, int],
     conf: Segments,
     as_of: date,
     business_date: date,
@@ -69,10 +71,12 @@ def segmentation(
 ) -> Made:
     """Everybody's segments as of `as_of`, and what they are beside those of `before`.
 
-    `features`, `excluded` and `items` are user_features, excluded_users and item_features of tonight. On the driver
-    are the sample, and a row or two a segment.
+    `features`, `excluded` and `items` are user_features, excluded_users and item_features of tonight. `given` is, by
+    method, the highest number of an id that any night gave, also one that is served no more: `before` knows its own
+    line only. On the driver are the sample, and a row or two a segment.
     """
-    known = {m: model for m, model in before.models.items() if model.ids} if before and not before.is_later else {}
+    were = {m: replace(k, highest=max(k.highest, given.get(m, 0))) for m, k in before.models.items()} if before else {}
+    known = {m: model for m, model in were.items() if model.ids} if before and not before.is_later else {}
     actions = segmenting.touched(events, as_of, conf.window_days).persist()
     why = segment_models.why_fit(known, bool(before and before.conf_is_same), trains)
     words = _vocabulary(known) if why is None else segmenting.vocabulary(actions, items, features.count(), conf)
@@ -93,7 +97,7 @@ def segmentation(
         models = segment_models.fitted(some.values, some.documents, conf, seed, known)
     if some is None or K_MEANS not in models:
         models, why, few = {}, None, True
-    then = before.models.get(K_MEANS) if before else None
+    then = were.get(K_MEANS)
     then = then if then is not None and then.ids else None
     found = segmenting.assigned(segmented, models, then).persist()
     passed = segmenting.passages(found, before.users if before else None)
@@ -102,25 +106,27 @@ def segmentation(
     for method, model in models.items():
         if some is None:
             break
-        old = before.models.get(method) if before else None
+        old = were.get(method)
         sets_apart = segment_rows.apart(model, some)
         if why is not None:
             overlap = segment_rows.overlap(passed[method], old.ids if old else (), model.count)
-            model = segment_models.with_ids(model, old, overlap, conf.least_overlap)
+            model = segment_models.with_ids(model, old, overlap, conf.least_overlap, given.get(method, 0))
             model = segment_rows.named(model, sets_apart, old)
             fitted[method] = business_date
         models[method] = model
         of_before = before.rows_of(method) if before else None
         rows += segment_rows.rows(model, sets_apart, passed[method], of_before, fitted[method])
     # A method without groups tonight: its ids are remembered, so that none is given again.
-    carried = {m: replace(k, ids=(), parts=()) for m, k in (before.models if before else {}).items() if m not in models}
+    carried = {m: replace(k, ids=(), parts=()) for m, k in were.items() if m not in models}
     for method, old in carried.items():
         gone = before.rows_of(method) if before else []
         rows += [segment_rows.dissolved(row, passed[method], None, old.highest) for row in gone]
     members = segmenting.members(found, people, models, few)
     moved = segmenting.movements(members, found, before.users, models.get(K_MEANS), then) if before else None
     told = {"users": users, "fitted_for": why} | {method: model.count for method, model in models.items()}
-    return Made(members, moved, rows, carried | models, fitted, told, (actions, people, found))
+    every = carried | models
+    highest = dict(given) | {method: model.highest for method, model in every.items()}
+    return Made(members, moved, rows, every, fitted, told | {"highest": highest}, (actions, people, found))
 
 
 def _people(

@@ -25,6 +25,8 @@ HEADLINE = {
     "source": "simulated_shop", "date": "2026-04-30", "status": "published", "message": "", "at_risk": 551,
     "users": 2131, "recommendations": 84000, "failed_checks": 1, "seconds": 187.4, "report": "reports/night.html",
     "fates": {"landed": 12345, "clean": 12000, "duplicate": 300, "quarantined": 45},
+    "trust": "With care: 1 of 14 things looked at needs a look. 1 of 120 checks warns.",
+    "changed": ["12 users have come under watch and 5 have left since Wed 29 Apr 2026."],
 }  # fmt: skip
 # What a job's last line says, where the scheduler reads it.
 ANSWERS = {

@@ -135,6 +135,8 @@ def test_each_final_failure_is_one_alert_that_says_why(nights: dict[str, Any], a
 def test_the_note_of_a_run_says_what_came_out_or_why_nothing_did(nights: dict[str, Any]) -> None:
     assert nights["plain"]["note"] == (
         "▸ Published, simulated_shop 2026-04-30: 551 at risk, 84,000 recommendations, 187 s  \n"
+        "Can it be trusted? With care: 1 of 14 things looked at needs a look. 1 of 120 checks warns.  \n"
+        "12 users have come under watch and 5 have left since Wed 29 Apr 2026.  \n"
         "new lines 12,345: clean 12,000, duplicate 300, quarantined 45  \n"
         "users watched 2,131  \n"
         "warnings: 1 of its checks did not hold, the report says which  \n"

@@ -75,7 +75,7 @@ def test_what_a_task_hands_on_is_no_data(said: dict[str, Any]) -> None:
         if task["engine"] and task["pushes"]
     }
     assert pushing == {"preflight_landing", "report_night", "night_to_replay", "check_freshness"}
-    # The same keys that the night's job prints (tests/publish/test_night_headline.py).
+    # The same keys that the night's job prints (tests/publish/test_report_night.py).
     assert set(said["dags"]["nightly"]["tasks"]["report_night"]["result"]) == set(HEADLINE)
 
 

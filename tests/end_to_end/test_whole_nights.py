@@ -135,7 +135,7 @@ def landed(shop: Shop, day: date) -> Path:
 def test_the_first_night_fills_every_view_of_the_crm(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     done = shop.night(FIRST)
     assert done.returncode == 0, done.stdout + done.stderr
-    for part in ("New lines by fate", "Time by stage", "At risk", "Recommendations of one user", "Where to look"):
+    for part in ("New lines by fate", "Time by stage", "At risk", "The first items of one user", "Where to look"):
         assert part in done.stdout
     for table in CHANGES:
         assert shop.crm(monkeypatch, f"SELECT count(*) FROM crm.{table}") == [(0,)], table

@@ -74,6 +74,26 @@ def late_beginnings(rows: list[Row], landed: date) -> list[Row]:
     return rows + added
 
 
+def order_of_lines(*days: date) -> list[Row]:
+    """One order of a user of its own, a line on each of the days, which lands on it."""
+    return [
+        {
+            "event_id": f"line of {day}",
+            "user_key": "slow",
+            "event_type": "purchase",
+            "event_ts": datetime(day.year, day.month, day.day, 9, tzinfo=UTC),
+            "event_date": day,
+            "landing_date": day,
+            "category": "tea",
+            "channel": "web",
+            "order_id": "in parts",
+            "quantity": 1.0,
+            "unit_price": 5.0,
+        }
+        for day in days
+    ]
+
+
 def members(rows: list[Row], segments: dict[str, str]) -> dict[tuple[str, str], list[Row]]:
     """The rows of each group, by kind and name."""
     asked: dict[str, Of] = {

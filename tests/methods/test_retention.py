@@ -48,8 +48,10 @@ def rows(table: Table, df: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def log_of(seed: int) -> list[story.Row]:
-    """A log whose late lines change days that were counted, and how users came."""
-    return story.late_beginnings(story.random_log(seed), date(2026, 3, 20))
+    """A log whose late lines change days that were counted, and how users came; of the last order's lines the second
+    comes long after the first, in the same month."""
+    log = story.late_beginnings(story.random_log(seed), date(2026, 3, 20))
+    return [*log, *story.order_of_lines(date(2026, 3, 1), date(2026, 3, 20))]
 
 
 LOG = log_of(8)

@@ -108,6 +108,8 @@ def test_an_id_is_given_once_and_goes_on_with_the_users(models: dict[str, Model]
         "s004",
         "s005",
     )
+    assert with_ids(model, first, np.array([[0, 90], [10, 50]]), 0.3, given=7).ids == ("s008", "s001")
+    assert with_ids(model, None, np.zeros((0, 2), dtype=np.int64), 0.3, given=7).ids == ("s008", "s009")
 
 
 def test_borders_are_drawn_anew_for_a_reason_only(models: dict[str, Model]) -> None:

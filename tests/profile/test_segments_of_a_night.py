@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from jobs.profile.build_features import store_segments
-from rekindle import night, settings, warehouse
+from rekindle import night, publication, settings, warehouse
 from rekindle.cli import Context
 from rekindle.contract import frame
 from rekindle.ledger import Ledger, RunKey
@@ -114,7 +114,7 @@ class Nights:
 def nights(_session: Any, environment: settings.Environment) -> Iterator[Nights]:
     """First: three kinds of users, one excluded, one who did too little, one long gone; again, with all rows in
     another order and with what happens later. Second: three silent users are loyal again, one is new, one is gone.
-    Third: conf asks for two segments."""
+    Third: conf asks for two segments. Fourth: for three again; it is rolled back. Fifth: the fourth once more."""
     spark = _session
     loaded = settings.load("simulated_shop").model_copy(update={"environment": environment})
     two = {"least_users": 50, "fewest": 2, "most": 2, "resamples": 2, "fewest_topics": 2, "most_topics": 2}
@@ -139,17 +139,18 @@ def nights(_session: Any, environment: settings.Environment) -> Iterator[Nights]
         items = frame(spark, ITEM_FEATURES, *[{"item_id": i, "category": c} for i, c in ITEMS.items()])
         return frame(spark, EVENTS, *log), frame(spark, USER_FEATURES, *told), frame(spark, EXCLUDED_USERS, bad), items
 
-    def lived(kinds: dict[str, str], fewest: int) -> None:
+    def lived(kinds: dict[str, str], fewest: int) -> str:
         number = len(made.rows)
         day, run_id = FIRST + timedelta(days=number), f"r00000000000018{number:02}"
         key = RunKey(run_id, source.name, day, "code", "conf", "ingest", 1, False)
         run = ledger.open_run(key, [], {"train": False, "base": None})
         wanted = conf.model_copy(update={"fewest": fewest, "most": fewest})
         here = loaded.model_copy(update={"source": source.model_copy(update={"segments": wanted})})
-        context = Context(here, day, ledger, False, run, spark, {}, logging.getLogger("build_features"))
-        log, told, excluded, items = seen(kinds, day + timedelta(days=1))
-        night.store(context, EXCLUDED_USERS, excluded)
-        store_segments(context, log, told, items)
+        with ledger.stage(run_id, "build_features") as detail:
+            context = Context(here, day, ledger, False, run, spark, detail, logging.getLogger("build_features"))
+            log, told, excluded, items = seen(kinds, day + timedelta(days=1))
+            night.store(context, EXCLUDED_USERS, excluded)
+            store_segments(context, log, told, items)
         made.rows.append({t.name: [row.asDict() for row in night.read(context, t).collect()] for t in TABLES})
         made.details.append(context.detail["segments"])
         with warehouse.connect(environment, "owner") as conn:
@@ -163,20 +164,29 @@ def nights(_session: Any, environment: settings.Environment) -> Iterator[Nights]
                 " ON CONFLICT (source) DO UPDATE SET run_id = excluded.run_id",
                 [source.name, run_id],
             )
+            conn.execute(
+                "INSERT INTO serve.pointer_moves (source, to_run, cause) VALUES (%s, %s, 'published')",
+                [source.name, run_id],
+            )
+        return run_id
 
     kinds = {user(kind, n): kind for kind, size in USERS.items() for n in range(size)}
     kinds |= {user("machine", 0): "loyal", "lazy".ljust(64, "0"): "new", user("gone", 0): "silent"}
     lived(kinds, 3)
     as_of, wanted = FIRST + timedelta(days=1), conf.model_copy(update={"fewest": 3, "most": 3})
     log, told, excluded, items = seen(kinds, as_of, odd=True)
-    again = segmentation(log, told, excluded, items, None, wanted, as_of, FIRST, False, loaded.business.seed)
+    again = segmentation(log, told, excluded, items, None, {}, wanted, as_of, FIRST, False, loaded.business.seed)
     made.again.append(again.members.collect())
     made.again.append(again.segments)
     made.again.append({method: model.to_json() for method, model in again.models.items()})
     later = kinds | {user("silent", n): "loyal" for n in range(3)} | {user("new", 90): "new"}
     later[user("gone", 1)] = later.pop(user("new", 27))
     lived(later, 3)
-    lived(later, 2)
+    kept = lived(later, 2)
+    lived(later, 3)
+    with warehouse.connect(environment, "writer") as conn:
+        publication.roll_back(conn, source.name, kept, "a person", "the fourth night's segments are odd")
+    lived(later, 3)
     yield made
     spark.catalog.clearCache()
 
@@ -250,6 +260,19 @@ def test_a_segment_that_is_no_more_says_so_and_its_users_are_told_why_they_moved
     for at in (1, 2):
         for row in nights.rows[at][SEGMENTS.name]:
             assert row["users"] == row["users_before"] + row["users_entered"] - row["users_left"]
+
+
+def test_after_a_rollback_no_number_is_given_again_and_moves_are_told_since_what_was_seen_last(nights: Nights) -> None:
+    served = {number for number, row in nights.segments(2).items() if row["status"] != "dissolved"}
+    rolled_back, anew = nights.segments(3), nights.segments(4)
+    assert (rolled_back.keys() - served, anew.keys() - served) == ({"s004"}, {"s005"})
+    assert {row["compared_date"] for row in (*rolled_back.values(), *anew.values())} == {FIRST + timedelta(days=2)}
+    assert {row["highest_number"] for row in anew.values()} == {5}
+    assert nights.details[4]["highest"] == {
+        method: max(row["highest_number"] for row in nights.segments(4, method).values())
+        for method in ("k_means", "bisecting", "topics")
+    }
+    assert {change[1] for change in nights.moved(4).values()} <= {None, *served}
 
 
 def test_each_move_has_the_first_cause_that_holds(spark: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from jobs.publish import rebuild_report, report_night
 from rekindle import settings
@@ -35,6 +37,7 @@ from schemas.at_risk_users import RISK_BANDS
 from schemas.recommendations import CANDIDATE_SOURCES
 from schemas.segments import METHODS, STATUSES
 from schemas.user_segments import UNSEGMENTED
+from tests.dags.small_airflow import HEADLINE
 from tests.publish.report_browser import browser, faults, reached_by_keyboard
 from tests.publish.report_pages import FIGURES, Page
 from tests.publish.reported_shop import DAY, SOURCE, ReportedShop, reported_shop
@@ -57,7 +60,8 @@ def shop(environment: settings.Environment, tmp_path_factory: pytest.TempPathFac
             if back:
                 detail["headline"] = collect(context).figures
             else:
-                report_night.run(context)
+                with (made.settings.home / "said").open("w") as said, redirect_stdout(said):
+                    report_night.run(context)
                 detail |= context.detail
     return made
 
@@ -145,6 +149,11 @@ def test_no_english_word_is_left_in_the_chinese_page_beside_names(pages: dict[st
     left = {word for text in texts for word in re.findall(r"[A-Za-z]{2,}", text)}
     assert left - SAME_IN_CHINESE == {"xgboost"}, "a method's name in a plot's legend"
     assert next(one.said for one in pages["zh"].of("h2")) == "一分钟看懂这一夜"
+
+
+def test_only_what_checks_found_is_left_in_english_and_says_so(pages: dict[str, Page]) -> None:
+    foreign = {one.said for one in pages["zh"].elements if one.attributes.get("lang") == "en"}
+    assert foreign == {"0.5 to 0.99", "0.31 <i>", "<b>usual</b> every 9", "English"}
 
 
 def test_both_catalogues_have_the_same_keys_and_values_and_none_that_nobody_asks_for() -> None:
@@ -279,24 +288,32 @@ def test_the_browser_tells_what_would_annoy(tmp_path: Path) -> None:
 
 
 def test_the_summary_reads_well_in_a_terminal(shop: ReportedShop, night: Night) -> None:
-    where = [(what, Path(place).name) for what, place in look_at(shop.context(), Path("reports"))]
-    told = summary(night, where)
-    assert max(len(line) for line in told.splitlines()) <= 110
-    flat = " ".join(told.split())
+    def said(language: str) -> str:
+        places = look_at(shop.context(), Path("reports"), words(language))
+        told = summary(night, [(what, Path(place).name) for what, place in places], language)
+        assert max(cell_len(line) for line in told.splitlines()) <= 110
+        return told
+
+    flat = " ".join(said("en").split())
     facts = (
         *("night of Thu 30 Apr 2026: published", "trust it with care", "5 have left since Wed 29 Apr 2026", "critical"),
-        *(
-            "share_views: expected 0.5 to 0.99, found 0.31 <i>",
-            "malformed",
-            "clean_events",
-            "two_stages against baseline",
-        ),
-        *("Held out (all who are watched)", "The CRM wrote back of late: 12 event, 1 quarantined: unknown_user"),
-        *("Not to be contacted: 3 consent, 2 contacted", "popular: 12 buyers", "+0.1181 [+0.0900, +0.1400]"),
-        *("Since the publication before", "make show-line FILE=<sha256> LINE=<number>"),
+        *("warning: events.share_views: expected 0.5 to 0.99, found 0.31 <i>", "not readable as a line (malformed)"),
+        *("Held out (all who are watched)", "wrote back of late: 12 counted; 1 quarantined, user not in the log yet"),
+        *("Not to be contacted: 3 by their own word; 2 who were contacted", "popular: 12 buyers", "clean_events"),
+        *("two_stages against baseline", "+0.1181 [+0.0900, +0.1400]", "5 moved (another model)"),
+        *("Changes since the publication before: ", "make show-line FILE=<sha256> LINE=<number>"),
     )
     assert [fact for fact in facts if fact not in flat] == []
-    assert (folder(shop) / "summary.txt").exists()
+    chinese = said("zh")
+    facts = (
+        *("2026年4月30日(周四)夜间报告：已发布", "谨慎使用", "自2026年4月29日(周三)以来"),
+        *("没有训练新的候选模型", "已有19天未出现"),
+    )
+    assert [fact for fact in facts if fact not in "".join(chinese.split())] == []
+    beside = [line.partition("比前一天") for line in chinese.splitlines() if "比前一天" in line]
+    assert len({cell_len(begins) for begins, _, _ in beside}) == 1 < len(beside), "wide characters take two columns"
+    kept = (folder(shop) / "summary.txt").read_text(encoding="utf-8")
+    assert kept.startswith(f"\n{SOURCE}, night of"), "the first language of report_language"
 
 
 def test_programs_find_the_night_in_a_small_file(shop: ReportedShop) -> None:
@@ -306,6 +323,28 @@ def test_programs_find_the_night_in_a_small_file(shop: ReportedShop) -> None:
     assert told["headline"]["at_risk"] == 58
     assert told["lines"] == {"landed": 102, "clean": 90, "duplicate": 5, "quarantined": 7}
     assert told["checks"] == {"all": 2, "failed": 1}
+
+
+def test_the_scheduler_is_told_the_night_in_one_line_with_the_reports_own_figures(
+    shop: ReportedShop, night: Night
+) -> None:
+    [line] = (shop.settings.home / "said").read_text(encoding="utf-8").splitlines()
+    told = json.loads(line)
+    assert set(told) == set(HEADLINE), "what the small Airflow of the tests answers"
+    assert (told.pop("seconds"), told.pop("message")) == (round(night.seconds, 1), "")
+    assert told.pop("changed") == [
+        "0 users have come under watch and 5 have left since Wed 29 Apr 2026.",
+        "8 users moved to another segment, 0 came into one, 0 went out: 4 by their behaviour, 4 because the borders"
+        " were drawn anew.",
+    ]
+    assert told.pop("trust") == (
+        "With care: 3 of 10 things looked at need a look. 6.9% of the new lines are quarantined; conf allows 10.0%."
+    )
+    assert told == {
+        "source": SOURCE, "date": "2026-04-30", "status": "published", "at_risk": 58, "users": 128,
+        "recommendations": 612, "failed_checks": 1, "report": str(folder(shop) / "night.html"),
+        "fates": {"landed": 102, "clean": 90, "duplicate": 5, "quarantined": 7},
+    }  # fmt: skip
 
 
 def test_a_past_night_is_told_again_with_the_same_words_and_is_listed(

@@ -10,7 +10,7 @@ import pytest
 
 from expectations.outcomes import Taken
 from jobs.publish import validate_outputs
-from rekindle import quality, settings
+from rekindle import checking, quality, settings
 from rekindle.cli import DataRefused
 from rekindle.contract import Table
 from rekindle.gate import gate, settle
@@ -153,7 +153,7 @@ def verdict(frame: Callable[..., Any]) -> Callable[..., Any]:
         frames = {t.name: frame(t, *rows) for t, rows in tables.items()}
         rows = {t.name: len(rows) for t, rows in tables.items()}
         batches = validate_outputs.batches(frames, rows, shop.source, shop.business, DAY, AS_OF, Taken(1, 1))
-        return gate(quality.declared(batches, RUN), quality.evaluate(batches, RUN))
+        return gate(checking.declared(batches, RUN), quality.evaluate(batches, RUN))
 
     return run
 

@@ -67,6 +67,10 @@ def test_what_landed_since_and_which_model_served_then_decide_the_cause(
             [source.name, first.run_id, BEFORE, datetime(2026, 4, 30, tzinfo=UTC)],
         )
         conn.execute("INSERT INTO serve.pointers (source, run_id) VALUES (%s, %s)", [source.name, first.run_id])
+        conn.execute(
+            "INSERT INTO serve.pointer_moves (source, to_run, cause) VALUES (%s, %s, 'published')",
+            [source.name, first.run_id],
+        )
     second = begun(2, DAY, "d" * 16)
     tonight = {"idle": "mat", "late": "mat", "stays": "tea", "comes": "pot"}
     night.store(second, RECOMMENDATIONS, frame(spark, RECOMMENDATIONS, *lists(tonight, DAY)))

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -74,6 +74,28 @@ def test_the_same_date_is_replaced_by_another_run_and_the_first_stays_readable(s
     assert served(shop) == {("lists", second.run_id, 6), ("weeks", second.run_id, 1)}
     kept = shop.read(f"SELECT count(*) FROM lists_by_run WHERE run_id = '{first.run_id}'")
     assert kept == [(6,)]
+
+
+def test_what_a_rollback_went_back_to_was_seen_last_and_what_was_told_by_any_published_night_stays(shop: Shop) -> None:
+    old, new, late = shop.run(DAY - timedelta(days=1)), shop.run(), shop.run(DAY - timedelta(days=9))
+    for run, tries in ((old, (1, 2)), (new, (3,)), (late, (4,))):
+        for number in tries:
+            with shop.ledger.stage(run.run_id, "build_features") as detail:
+                detail["number"] = number
+        shop.publish(run)
+
+    def seen(until: datetime | None = None) -> list[str]:
+        return [one.run_id for one in shop.ledger.once_served(shop.source, until)]
+
+    assert seen() == [new.run_id, old.run_id], "what was stored beside a newer night was never seen"
+    with shop.connect() as conn:
+        publication.roll_back(conn, shop.source, old.run_id, "ann", "complaints")
+    assert seen() == [old.run_id, new.run_id]
+    began = shop.ledger.run(new.run_id).published_at
+    assert seen(began) == [old.run_id], "before the second night was published"
+    told = shop.ledger.published_details(shop.source, "build_features")
+    assert sorted(one["number"] for one in told) == [2, 3, 4], "the last try of each"
+    assert [one["number"] for one in shop.ledger.published_details(shop.source, "build_features", began)] == [2]
 
 
 def test_going_back_in_time_needs_the_explicit_command(shop: Shop) -> None:

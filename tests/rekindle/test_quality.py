@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from rekindle import quality
+from rekindle import checking, quality
 from rekindle.contract import Column, Table
 from rekindle.gate import Result, gate
 from rekindle.quality import Batch, Figure, always, row_count, suite_for
@@ -140,16 +140,29 @@ def test_a_check_on_a_missing_column_raises_in_the_library_and_holds_the_night(f
     raised = by_id(results)["price_bounds"]
     assert raised.error is not None
     assert "price" in raised.error
-    verdict = gate(quality.declared([batch], RUN), results)
+    verdict = gate(checking.declared([batch], RUN), results)
     assert any("price_bounds" in line for line in verdict.not_run)
     assert not verdict.passed
 
 
 def test_a_frame_of_other_rows_than_the_ledgers_does_not_pass(frame: Callable[..., Any]) -> None:
     batch = Batch(suite_for(ORDERS), frame(ORDERS, GOOD), 2)
-    verdict = gate(quality.declared([batch], RUN), quality.evaluate([batch], RUN))
+    verdict = gate(checking.declared([batch], RUN), quality.evaluate([batch], RUN))
     assert not verdict.passed
     assert any("it ran on 1 rows, the ledger holds 2" in line for line in verdict.not_run)
+
+
+def test_batches_that_are_examined_side_by_side_are_not_mistaken_for_each_other(frame: Callable[..., Any]) -> None:
+    lost = always("is_found", "rows that are lost", F.col("state") != "lost")
+    counted = Figure("lines", "lines", F.count("line"), 0, 99)
+    sizes = range(1, 9)
+    batches = []
+    for size in sizes:
+        rows = [GOOD | {"line": n, "state": "lost" if n < size else "open"} for n in range(1, 10)]
+        batches.append(Batch(quality.Suite("orders", (lost, counted), part=f"with_{size}"), frame(ORDERS, *rows), None))
+    found = by_id(quality.evaluate(batches, RUN))
+    assert [found[f"with_{size}_is_found"].unexpected_rows for size in sizes] == [size - 1 for size in sizes]
+    assert {found[f"with_{size}_lines"].found for size in sizes} == {"9"}
 
 
 def test_pages_hold_sentences_and_counts_but_no_value_of_a_row(frame: Callable[..., Any], tmp_path: Path) -> None:
@@ -174,10 +187,10 @@ def test_every_declared_check_is_recorded_and_a_missing_one_as_failed(
     evaluated: Callable[..., dict[str, Result]],
 ) -> None:
     results = evaluated(GOOD | {"state": "lost"})
-    batch_checks = [replace(d, rows=1) for d in quality.declared([Batch(suite_for(ORDERS), None, 1)], RUN)]  # type: ignore[arg-type]
+    batch_checks = [replace(d, rows=1) for d in checking.declared([Batch(suite_for(ORDERS), None, 1)], RUN)]  # type: ignore[arg-type]
     kept = {
         r.check_id: r
-        for r in quality.records(batch_checks, [r for r in results.values() if r.check_id != "line_bounds"])
+        for r in checking.records(batch_checks, [r for r in results.values() if r.check_id != "line_bounds"])
     }
     assert set(kept) == set(results)
     assert not kept["line_bounds"].success
