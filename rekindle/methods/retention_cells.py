@@ -125,7 +125,8 @@ def _active_days(rows: DataFrame) -> DataFrame:
             for name in CAME_BY:
                 named = F.when(acted & is_told & (F.col(name) != NONE), F.struct(at, name))
                 columns.append(F.min(named)[name].alias(f"{basis}_{version}_{name}"))
-    users = ("user_number", "since", "is_moved", "segment_before", "segment_after")
+    users = ("user_number", "since", "is_moved")
+    columns += [F.max(f"segment_{version}").alias(f"segment_{version}") for version in counted]
     days = rows.groupBy(*users, "event_date").agg(*columns)
     versions = []
     for basis in BASES:
