@@ -7,7 +7,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from rekindle.methods.retention_periods import by_unit, shifted, starts
+from rekindle.methods.retention_periods import ALL, GROUP_KINDS, OF_GROUPS, by_unit, shifted, starts
 from rekindle.quality import Check, Suite, always, row_count, suite_for
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.period_metrics import PERIOD_METRICS
@@ -27,6 +27,19 @@ def is_share(part: str, share: str) -> Column:
     return F.abs(F.col(share) - F.col(part) / F.col("cohort_users")) < 1e-9
 
 
+def of_groups() -> tuple[Check, ...]:
+    """Everybody is one group, and other groups are told by month."""
+    is_all = F.col("group_kind") == ALL
+    return (
+        always("all_is_one", f"groups of everybody that are not named {ALL}", F.col("group_name") == ALL, where=is_all),
+        always(
+            "groups_by_month",
+            f"groups with another period than a {OF_GROUPS}",
+            is_all | (F.col("period_unit") == OF_GROUPS),
+        ),
+    )
+
+
 def suite(business_date: date) -> Suite:
     """The checks."""
     n, p, later = F.col("active_users"), F.col("period_over_period"), F.col("active_or_later_users")
@@ -36,6 +49,7 @@ def suite(business_date: date) -> Suite:
     return suite_for(
         COHORT_RETENTION,
         of_this_night(business_date),
+        *of_groups(),
         always("starts_a_period", "cohorts that begin on another day than their unit does", starts_here),
         always("has_ended", "cohorts whose period had not ended by the business date", ended),
         always(
@@ -74,7 +88,7 @@ def suite(business_date: date) -> Suite:
 
 def by_period(cohorts: DataFrame, periods: DataFrame) -> DataFrame:
     """One row per cohort of first actions, with the new users of its period as period_metrics tells them."""
-    sizes = cohorts.where("basis = 'activity' AND period_number = 0").select(
+    sizes = cohorts.where("basis = 'activity' AND period_number = 0 AND group_kind = 'all'").select(
         "period_unit", F.col("cohort_start").alias("period_start"), "cohort_users"
     )
     begun = periods.where("group_kind = 'all' AND new_users > 0").select("period_unit", "period_start", "new_users")
@@ -106,4 +120,43 @@ def suite_by_period() -> Suite:
             ),
         ),
         "by_period",
+    )
+
+
+def by_kind(cohorts: DataFrame) -> DataFrame:
+    """One row per cohort, period and kind of group: the users of the told groups beside those of everybody."""
+    cell = ("basis", "period_unit", "cohort_start", "period_number")
+    counts = ("cohort_users", "active_users", "active_or_later_users")
+    totals = cohorts.groupBy(*cell).agg(
+        *[
+            F.sum(F.when(F.col("group_kind") == kind, F.col(name))).alias(f"{kind}_{name}")
+            for kind in GROUP_KINDS
+            for name in counts
+        ]
+    )
+    kinds = [
+        F.struct(F.lit(kind).alias("group_kind"), *[F.col(f"{kind}_{name}").alias(name) for name in counts])
+        for kind in GROUP_KINDS
+        if kind != ALL
+    ]
+    told = totals.select(*[F.col(f"{ALL}_{name}") for name in counts], F.explode(F.array(*kinds)).alias("of"))
+    return told.select("*", "of.*").where("cohort_users IS NOT NULL")
+
+
+def suite_by_kind() -> Suite:
+    """The checks on `by_kind`."""
+    names = ("cohort_users", "active_users", "active_or_later_users")
+    within = [F.coalesce(F.col(name) <= F.col(f"{ALL}_{name}"), F.lit(False)) for name in names]
+    return Suite(
+        COHORT_RETENTION.name,
+        (
+            row_count(minimum=0, what="cohorts by kind of group"),  # a shop may log neither channel nor category
+            # A user came by one channel and one category, and is in one segment.
+            always(
+                "groups_within_all",
+                "cohorts whose groups of a kind have more users than everybody",
+                within[0] & within[1] & within[2],
+            ),
+        ),
+        "by_kind",
     )

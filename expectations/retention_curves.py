@@ -6,7 +6,7 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
-from expectations.cohort_retention import is_share, of_this_night
+from expectations.cohort_retention import is_share, of_groups, of_this_night
 from rekindle.quality import Suite, always, suite_for
 from schemas.retention_curves import RETENTION_CURVES
 
@@ -17,6 +17,7 @@ def suite(business_date: date) -> Suite:
     return suite_for(
         RETENTION_CURVES,
         of_this_night(business_date),
+        *of_groups(),
         always("later_counts_more", "periods with more users than in them or later", (n <= later)),
         always("parts_within_whole", "periods with more users than their cohorts have", later <= F.col("cohort_users")),
         always(

@@ -7,7 +7,7 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
-from expectations.cohort_retention import is_share, of_this_night
+from expectations.cohort_retention import is_share, of_groups, of_this_night
 from rekindle.methods.retention_periods import by_unit, shifted
 from rekindle.quality import Suite, always, suite_for
 from schemas.retention_windows import RETENTION_WINDOWS
@@ -20,6 +20,7 @@ def suite(business_date: date, windows: Sequence[tuple[int, int]]) -> Suite:
     return suite_for(
         RETENTION_WINDOWS,
         of_this_night(business_date),
+        *of_groups(),
         always("of_conf", "windows that conf does not name", declared),
         always(
             "has_ended",

@@ -52,7 +52,11 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type, what it means, and what a legal value is."""
+    """One column: its type, what it means, and what a legal value is.
+
+    `earlier`: of a text column that came later, what holds of the warehouse's rows from before. It may then join the
+    key; without, such rows have null.
+    """
 
     name: str
     type: Type
@@ -63,6 +67,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     privacy: Privacy = "none"
+    earlier: str | None = None
 
     def __post_init__(self) -> None:
         if not IDENTIFIER.fullmatch(self.name):
@@ -71,6 +76,8 @@ class Column:
             raise ContractError(f"column {self.name}: type {self.type!r} is none of {', '.join(POSTGRES_TYPES)}")
         if self.nullable and "null" not in self.doc.lower():
             raise ContractError(f"column {self.name} may be null, and its doc does not say what null means")
+        if self.earlier is not None and self.type != "string":
+            raise ContractError(f"column {self.name}: {self.type} of earlier rows; expected a string column")
 
     @property
     def meaning(self) -> str:

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.errors import DuplicateDatabase, InvalidCatalogName, InvalidPassword
 from psycopg.rows import TupleRow
 
-from rekindle import embedded, identity, warehouse_tables, warehouse_vectors, warehouse_views
+from rekindle import embedded, identity, warehouse_growth, warehouse_tables, warehouse_vectors, warehouse_views
 from rekindle.contract import Table
 from rekindle.methods import holdout
 from rekindle.settings import Environment, Settings, home
@@ -200,7 +200,7 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
 
     Idempotent, in one transaction under an advisory lock. What exists is not touched: readers of a view that is
     replaced were measured to see it empty (100 of 599 reads), so a changed contract is applied only with
-    `replace_views` (`make migrate`), never by a night. New columns are added; the rows of older runs have null there.
+    `replace_views` (`make migrate`), never by a night. New columns are added, and a key may gain some of them.
 
     Raises:
         WarehouseError: a contract differs from what exists and `replace_views` is not given, or differs by more than
@@ -216,7 +216,7 @@ def migrate(where: Settings | Environment, tables: Sequence[Table], replace_view
         for statement in warehouse_tables.fixed():
             conn.execute(statement)
         differences = _add_later_columns(conn, environment, replace_views)
-        differences += [d for table in tables for d in _make_table(conn, table, replace_views)]
+        differences += [d for table in tables for d in warehouse_growth.make_table(conn, table, replace_views)]
         if not differences:  # views name the columns
             differences = _make_views(conn, tables, replace_views)
         if differences:
@@ -400,37 +400,6 @@ def _opens(conn: Connection, environment: Environment, role: Role, secret: str) 
             return False
         raise
     return True
-
-
-def _make_table(conn: Connection, table: Table, change: bool) -> list[str]:
-    """The run-scoped table; what differs from the contract and was not mended, in words."""
-    found: dict[str, str] = dict(
-        conn.execute(
-            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
-            " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            [f"serve.{table.name}"],
-        ).fetchall()
-    )
-    differences = []
-    for column in table.columns if found else ():
-        expected = warehouse_tables.formatted_type(column)
-        if column.name not in found and change:
-            # Older runs have no value: the column is nullable in the store, the checks guard newer rows.
-            conn.execute(
-                sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
-                    sql.Identifier("serve", table.name), sql.Identifier(column.name), sql.SQL(expected)
-                )
-            )
-        elif column.name not in found:
-            differences.append(f"serve.{table.name} lacks column {column.name}")
-        elif found[column.name] != expected:
-            differences.append(f"serve.{table.name}.{column.name} is {found[column.name]}, expected {expected}")
-    gone = sorted(set(found) - set(table.names) - {"run_id", "source"} - warehouse_vectors.own_columns(table))
-    differences += [f"serve.{table.name} has column {name}, which the contract does not know" for name in gone]
-    if not differences:
-        for statement in table.postgres_ddl("serve"):
-            conn.execute(statement)
-    return differences
 
 
 def _make_views(conn: Connection, tables: Sequence[Table], change: bool) -> list[str]:

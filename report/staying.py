@@ -13,6 +13,7 @@ PERIODS = 12  # newest cohorts and periods of a heat map
 CURVE = 26
 WEEKS, DAYS = 12, 60
 GROUPS = 8  # largest of each kind
+CAME_BY, FIRST_MONTHS = 5, 3  # largest of each kind by how users came, and months after the first
 # (what counts, length of a period) of the heat maps, in the order of the page.
 MAPS = (("activity", "week"), ("purchase", "month"))
 AT_DAYS = (30, 60, 90)
@@ -38,6 +39,8 @@ class Staying:
         windows: n-m retention over all cohorts whose window ended, by basis and window.
         days: the newest days of everybody, oldest first; weeks, months: so too.
         groups: the newest ended week by group, largest first, by kind.
+        came_by: the first months after the first action by the channel and the category by which users came, everybody
+            first, then the largest of each kind; empty where nobody came by any.
         repurchase: the curve of everybody, oldest day first; `repurchase_groups` a row a group.
     """
 
@@ -48,6 +51,7 @@ class Staying:
     weeks: Rows
     months: Rows
     groups: dict[str, Rows]
+    came_by: Rows
     repurchase: Rows
     repurchase_groups: Rows
 
@@ -61,9 +65,10 @@ def heat_map(ask: Ask, basis: str, unit: str) -> HeatMap | None:
     """The newest cohorts of a kind; None where there are none."""
     rows = ask.rows(
         "SELECT cohort_start, period_number, cohort_users, active_users, retention FROM serve.cohort_retention"
-        " WHERE run_id = %(run)s AND basis = %(basis)s AND period_unit = %(unit)s AND period_number < %(periods)s"
+        " WHERE run_id = %(run)s AND basis = %(basis)s AND period_unit = %(unit)s AND group_kind = 'all'"
+        " AND period_number < %(periods)s"
         " AND cohort_start IN (SELECT DISTINCT cohort_start FROM serve.cohort_retention WHERE run_id = %(run)s"
-        " AND basis = %(basis)s AND period_unit = %(unit)s ORDER BY 1 DESC LIMIT %(periods)s)"
+        " AND basis = %(basis)s AND period_unit = %(unit)s AND group_kind = 'all' ORDER BY 1 DESC LIMIT %(periods)s)"
         " ORDER BY cohort_start, period_number",
         basis=basis,
         unit=unit,
@@ -110,6 +115,25 @@ def by_group(ask: Ask) -> dict[str, Rows]:
     return found
 
 
+def came_by(ask: Ask) -> Rows:
+    """Mean retention of the first months by how users came: everybody, the largest channels, the largest categories.
+
+    A row has `users`, those of all ended monthly cohorts, and `months`, the share active so many months later by
+    number. Segments are left out: they are tonight's, and who has left is in one of those who have.
+    """
+    rows = ask.rows(
+        "SELECT * FROM (SELECT group_kind, group_name, max(cohort_users) FILTER (WHERE period_number = 0) AS users,"
+        " jsonb_object_agg(period_number, retention) AS months, row_number() OVER (PARTITION BY group_kind"
+        " ORDER BY max(cohort_users) FILTER (WHERE period_number = 0) DESC, group_name) AS place"
+        " FROM serve.retention_curves WHERE run_id = %(run)s AND basis = 'activity' AND period_unit = 'month'"
+        " AND group_kind <> 'segment' AND period_number <= %(months)s GROUP BY 1, 2) t WHERE place <= %(most)s"
+        " ORDER BY group_kind <> 'all', group_kind DESC, place",
+        months=FIRST_MONTHS,
+        most=CAME_BY,
+    )
+    return rows if any(row["group_kind"] != "all" and "1" in row["months"] for row in rows) else []
+
+
 def read(ask: Ask) -> Staying | None:
     """Tonight's tables of retention; None where the run has none of them."""
     if not ask.has("cohort_retention", "retention_curves", "period_metrics", "repurchase_curves"):
@@ -117,7 +141,8 @@ def read(ask: Ask) -> Staying | None:
     curves: dict[tuple[str, str], Rows] = {}
     for row in ask.rows(
         "SELECT basis, period_unit, period_number, cohorts, cohort_users, active_users, retention,"
-        " unbounded_retention FROM serve.retention_curves WHERE run_id = %(run)s AND period_number <= %(most)s"
+        " unbounded_retention FROM serve.retention_curves WHERE run_id = %(run)s AND group_kind = 'all'"
+        " AND period_number <= %(most)s"
         " ORDER BY basis, period_unit, period_number",
         most=CURVE,
     ):
@@ -127,7 +152,7 @@ def read(ask: Ask) -> Staying | None:
             "SELECT basis, first_day, last_day, sum(cohort_users)::bigint AS cohort_users,"
             " sum(active_users)::bigint AS active_users,"
             " sum(active_users)::double precision / sum(cohort_users) AS retention FROM serve.retention_windows"
-            " WHERE run_id = %(run)s AND period_unit = 'week' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            " WHERE run_id = %(run)s AND period_unit = 'week' AND group_kind = 'all' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         if ask.has("retention_windows")
         else []
@@ -140,6 +165,7 @@ def read(ask: Ask) -> Staying | None:
         weeks=newest(ask, "week", WEEKS),
         months=newest(ask, "month", WEEKS),
         groups=by_group(ask),
+        came_by=came_by(ask),
         repurchase=ask.rows(
             "SELECT day_number, buyers, at_risk, repeats, repurchased, repurchased_low, repurchased_high, median_days"
             " FROM serve.repurchase_curves WHERE run_id = %(run)s AND group_kind = 'all' ORDER BY day_number"

@@ -1,7 +1,7 @@
 """How a cohort stays: its users period by period after their first one."""
 
 from rekindle.contract import Column, Table
-from rekindle.methods.retention_periods import BASES, UNITS
+from rekindle.methods.retention_periods import ALL, BASES, GROUP_KINDS, UNITS
 
 # What every table of cohorts is about.
 COHORT = (
@@ -12,6 +12,21 @@ COHORT = (
         allowed=BASES,
     ),
     Column("period_unit", "string", "Length of a period: a local day, a week from Monday, a month.", allowed=UNITS),
+    Column(
+        "group_kind",
+        "string",
+        "all: everybody. segment: by tonight's segment of the user, for the whole past. channel, category: by which the"
+        " user came, that of the first action (basis purchase: purchase) of the first day that names one; of several at"
+        " one instant the first by name. A user is in one group of a kind or in none. Groups have months alone.",
+        allowed=GROUP_KINDS,
+        earlier=ALL,
+    ),
+    Column(
+        "group_name",
+        "string",
+        "The segment's id, the channel or the category as logged; all for everybody.",
+        earlier=ALL,
+    ),
 )
 COHORT_START = Column("cohort_start", "date", "First day of the period in which the cohort's users acted first.")
 NIGHT = Column("business_date", "date", "The shop's local day whose night wrote this row.")
@@ -24,8 +39,8 @@ def share(name: str, doc: str, nullable: bool = False) -> Column:
 
 COHORT_RETENTION = Table(
     name="cohort_retention",
-    doc="One row per cohort and period since its first, of the cohorts that conf follows and the periods that ended.",
-    key=("basis", "period_unit", "cohort_start", "period_number"),
+    doc="One row per group's cohort and period since its first, of cohorts that conf follows and periods that ended.",
+    key=("basis", "period_unit", "group_kind", "group_name", "cohort_start", "period_number"),
     readers="jobs, CRM (through crm.cohort_retention)",
     served=True,
     columns=(

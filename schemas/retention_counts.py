@@ -2,11 +2,12 @@
 
 from rekindle.contract import Column, Table
 from rekindle.methods.retention_counted import MEASURES
+from rekindle.methods.retention_periods import BASES, GROUP_KINDS, UNITS
 
 RETENTION_COUNTS = Table(
     name="retention_counts",
     doc="One row per cell in which users are counted: counts that a night corrects by its users' difference.",
-    key=("measure", "kind", "name", "start_date", "number"),
+    key=("measure", "kind", "name", "group_kind", "group_name", "start_date", "number"),
     columns=(
         Column(
             "measure",
@@ -15,8 +16,15 @@ RETENTION_COUNTS = Table(
             " repeat: buyers by days to the second order. waiting: buyers of one order, by its day.",
             allowed=MEASURES,
         ),
-        Column("kind", "string", "Of cohorts the basis, of second orders the kind of group."),
-        Column("name", "string", "Of cohorts the length of a period, of second orders the group."),
+        Column("kind", "string", "Which actions count: the cohorts' basis; purchase of second orders.", allowed=BASES),
+        Column("name", "string", "What the number counts: the cohorts' period; day of second orders.", allowed=UNITS),
+        Column(
+            "group_kind",
+            "string",
+            "Whose users: of cohorts as in cohort_retention, of second orders as in period_metrics.",
+            allowed=GROUP_KINDS,
+        ),
+        Column("group_name", "string", "The segment's id, the channel or the category as logged; all for everybody."),
         Column(
             "start_date", "date", "First day of the cohort; day of the waiting buyers' order; 1970-01-01 of repeats."
         ),

@@ -5,8 +5,8 @@ from schemas.cohort_retention import COHORT, NIGHT, share
 
 RETENTION_CURVES = Table(
     name="retention_curves",
-    doc="One row per period since the first: the means over all cohorts that have reached it, weighted by their size.",
-    key=("basis", "period_unit", "period_number"),
+    doc="One row per group and period since the first: means over the cohorts that have reached it, weighted by size.",
+    key=("basis", "period_unit", "group_kind", "group_name", "period_number"),
     readers="jobs, CRM (through crm.retention_curves)",
     served=True,
     columns=(

@@ -5,8 +5,8 @@ from schemas.cohort_retention import COHORT, COHORT_START, NIGHT, share
 
 RETENTION_WINDOWS = Table(
     name="retention_windows",
-    doc="One row per cohort and window of conf, once the window has ended for all of the cohort's users.",
-    key=("basis", "period_unit", "cohort_start", "first_day", "last_day"),
+    doc="One row per group's cohort and window of conf, once the window has ended for all of the cohort's users.",
+    key=("basis", "period_unit", "group_kind", "group_name", "cohort_start", "first_day", "last_day"),
     readers="jobs, CRM (through crm.retention_windows)",
     served=True,
     columns=(

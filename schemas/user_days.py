@@ -20,6 +20,8 @@ USER_DAYS = Table(
         Column("channel", "string", "Channel as logged; empty where the event has none."),
         Column("category", "string", "Category as logged; empty where the event has none."),
         Column("landing_date", "date", "Day on which the events landed."),
+        Column("first_ts", "timestamp", "First action of any kind.", "UTC instant"),
+        Column("first_purchase_ts", "timestamp", "First purchase; null if none.", "UTC instant", nullable=True),
         Column("view_ts", "timestamp", "First view; null if none.", "UTC instant", nullable=True),
         Column(
             "cart_s",

@@ -189,6 +189,7 @@ def retention_batches(
         *(quality.Batch(suite, frames[suite.table], rows[suite.table]) for suite in told),
         quality.Batch(period_metrics.suite_by_week(), weekly, None),
         quality.Batch(cohort_retention.suite_by_period(), cohort_retention.by_period(cohorts, periods), None),
+        quality.Batch(cohort_retention.suite_by_kind(), cohort_retention.by_kind(cohorts), None),
     ]
 
 

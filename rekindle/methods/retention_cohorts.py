@@ -13,14 +13,16 @@ from pyspark.sql import functions as F
 
 from rekindle.methods.retention_periods import between, by_unit, period_start, shifted
 
-COHORT = ("basis", "period_unit", "cohort_start")
+GROUP = ("group_kind", "group_name")
+COHORT = ("basis", "period_unit", *GROUP, "cohort_start")
 
 
-def _cohorts(counts: DataFrame, as_of: date) -> DataFrame:
-    """The ended cohorts with `cohort_users` and `periods`, how many ended periods there are after the cohort's own."""
+def _cohorts(counts: DataFrame, groups: DataFrame, as_of: date) -> DataFrame:
+    """The ended cohorts of `groups` with `cohort_users` and `periods`, the ended ones after the cohort's own."""
     ended = by_unit(lambda u: between(u, F.col("cohort_start"), F.lit(period_start(u, as_of))) - 1)
     return (
         _named(counts.where("measure = 'active' AND number = 0"))
+        .join(F.broadcast(groups.select(*GROUP)), list(GROUP))
         .select(*COHORT, F.col("users").alias("cohort_users"), ended.alias("periods"))
         .where("periods >= 0")
     )
@@ -30,14 +32,15 @@ def _named(counts: DataFrame) -> DataFrame:
     return counts.withColumnsRenamed({"kind": "basis", "name": "period_unit", "start_date": "cohort_start"})
 
 
-def cohort_retention(counts: DataFrame, as_of: date, business_date: date) -> DataFrame:
-    """One row per ended cohort and ended period since its first, and `active_before`, N(t-1), beside the contract's."""
+def cohort_retention(counts: DataFrame, groups: DataFrame, as_of: date, business_date: date) -> DataFrame:
+    """One row per ended cohort of `groups` and ended period since its first, and `active_before`, N(t-1), beside the
+    contract's."""
     seen = _named(counts.where("measure IN ('active', 'last')"))
     cells = seen.groupBy(*COHORT, F.col("number").alias("period_number")).agg(
         F.sum(F.when(F.col("measure") == "active", F.col("users"))).alias("active"),
         F.sum(F.when(F.col("measure") == "last", F.col("users"))).alias("last"),
     )
-    grid = _cohorts(counts, as_of).withColumn("period_number", F.explode(F.sequence(F.lit(0), "periods")))
+    grid = _cohorts(counts, groups, as_of).withColumn("period_number", F.explode(F.sequence(F.lit(0), "periods")))
     in_order = Window.partitionBy(*COHORT).orderBy("period_number")
     before = in_order.rowsBetween(Window.unboundedPreceding, -1)
     told = grid.join(cells, [*COHORT, "period_number"], "left").withColumns(
@@ -66,8 +69,8 @@ def cohort_retention(counts: DataFrame, as_of: date, business_date: date) -> Dat
 
 
 def retention_curves(cohorts: DataFrame) -> DataFrame:
-    """The means over the cohorts of `cohort_retention`, weighted by their size."""
-    totals = cohorts.groupBy("basis", "period_unit", "period_number", "business_date").agg(
+    """The means over the cohorts of `cohort_retention` by group, weighted by their size."""
+    totals = cohorts.groupBy("basis", "period_unit", *GROUP, "period_number", "business_date").agg(
         F.count(F.lit(1)).alias("cohorts"),
         *[F.sum(name).alias(name) for name in ("cohort_users", "active_users", "active_or_later_users")],
         F.sum("active_before").alias("active_before"),
@@ -82,9 +85,9 @@ def retention_curves(cohorts: DataFrame) -> DataFrame:
 
 
 def retention_windows(
-    counts: DataFrame, as_of: date, business_date: date, windows: Sequence[tuple[int, int]]
+    counts: DataFrame, groups: DataFrame, as_of: date, business_date: date, windows: Sequence[tuple[int, int]]
 ) -> DataFrame:
-    """One row per cohort and window that has ended for all of the cohort's users."""
+    """One row per cohort of `groups` and window that has ended for all of the cohort's users."""
     seen = _named(counts.where("measure = 'window'")).select(
         *COHORT, F.col("number").alias("place"), F.col("users").alias("active")
     )
@@ -96,7 +99,7 @@ def retention_windows(
     )
     whole = F.date_add(by_unit(lambda u: shifted(u, F.col("cohort_start"), 1)), F.col("last_day") - 1)
     return (
-        _cohorts(counts, as_of)
+        _cohorts(counts, groups, as_of)
         .withColumn("window", F.explode(asked))
         .select(*COHORT, "cohort_users", "window.*")
         .where(whole < F.lit(as_of))

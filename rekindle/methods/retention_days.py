@@ -43,6 +43,8 @@ def user_days(events: DataFrame) -> DataFrame:
         )
         .groupBy(*KEY)
         .agg(
+            F.min("event_ts").alias("first_ts"),
+            F.min(F.when(bought, F.col("event_ts"))).alias("first_purchase_ts"),
             F.min(F.when(is_type("view"), F.col("event_ts"))).alias("view_ts"),
             carts.alias("cart_s"),
             F.max(F.when(bought, F.col("event_ts"))).alias("purchase_ts"),

@@ -13,6 +13,8 @@ UNITS = ("day", "week", "month")
 BASES = ("activity", "purchase")
 GROUP_KINDS = ("all", "segment", "channel", "category")
 ALL = "all"
+# Cohorts of groups are those of months: by week and day, a hundred groups of each kind would be millions of cells.
+OF_GROUPS = "month"
 
 
 def period_start(unit: str, day: date) -> date:

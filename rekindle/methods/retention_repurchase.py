@@ -26,11 +26,10 @@ def repurchase_curves(
 
     `counts` are those of second orders, as the contract of retention_counts says.
     """
-    named = counts.withColumnsRenamed({"kind": "group_kind", "name": "group_name"})
     is_repeat = F.col("measure") == "repeat"
     followed = F.date_diff(F.lit(as_of), "start_date") - 1
     ends = (
-        named.where("measure IN ('repeat', 'waiting')")
+        counts.where("measure IN ('repeat', 'waiting')")
         .join(F.broadcast(groups.select(*GROUP)), list(GROUP))
         .groupBy(*GROUP, F.when(is_repeat, F.col("number")).otherwise(followed).alias("day_number"))
         .agg(

@@ -34,6 +34,7 @@ Frame = Callable[..., Any]
 DAY = date(2026, 4, 30)  # a Thursday
 BEFORE = DAY - timedelta(days=1)
 MONDAY = date(2026, 4, 20)
+ALL = {"group_kind": "all", "group_name": "all"}
 
 
 def day(**other: Any) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def test_weeks_counted_in_two_ways_are_the_same_weeks(broken: Broken, frame: Fra
 
 
 def cohort(number: int, **other: Any) -> dict[str, Any]:
-    row = {"basis": "activity", "period_unit": "day", "cohort_start": BEFORE, "period_number": number}
+    row = {"basis": "activity", "period_unit": "day", "cohort_start": BEFORE, "period_number": number, **ALL}
     row |= {"business_date": DAY, "cohort_users": 10, "active_users": 10, "active_or_later_users": 10}
     row |= {"retention": 1.0, "unbounded_retention": 1.0, "product_retention": 1.0}
     later = {"active_users": 4, "active_or_later_users": 5, "retention": 0.4, "unbounded_retention": 0.5}
@@ -119,16 +120,21 @@ def test_cohorts_are_whole_at_first_and_their_retention_is_the_product(broken: B
         cohort(
             6, active_users=11, active_or_later_users=11, retention=1.1, unbounded_retention=1.1, product_retention=1.1
         ),
+        cohort(0, period_unit="month", cohort_start=date(2026, 3, 1), group_kind="channel", group_name="app"),
+        cohort(0, group_kind="channel", group_name="app"),
+        cohort(0, period_unit="month", cohort_start=date(2026, 3, 1), group_name="app"),
     ]
     assert broken(cohort_retention.suite(DAY), frame(COHORT_RETENTION, *rows)) == {
-        "of_this_night": "1 of 13",
-        "starts_a_period": "1 of 13",
-        "has_ended": "1 of 13",
-        "whole_at_first": "1 of 5",
-        "parts_within_whole": "1 of 13",
-        "later_counts_more": "2 of 13",
-        "shares_fit": "1 of 13",
-        "product_agrees": "1 of 12",
+        "of_this_night": "1 of 16",
+        "all_is_one": "1 of 14",
+        "groups_by_month": "1 of 16",
+        "starts_a_period": "1 of 16",
+        "has_ended": "1 of 16",
+        "whole_at_first": "1 of 8",
+        "parts_within_whole": "1 of 16",
+        "later_counts_more": "2 of 16",
+        "shares_fit": "1 of 16",
+        "product_agrees": "1 of 15",
         "attrition_fits": "1 of 8",
     }
 
@@ -136,6 +142,7 @@ def test_cohorts_are_whole_at_first_and_their_retention_is_the_product(broken: B
 def test_a_cohort_has_the_users_who_began_in_its_period(broken: Broken, frame: Frame) -> None:
     cohorts = [cohort(0, cohort_start=DAY - timedelta(days=n)) for n in (0, 1, 3)]
     cohorts += [cohort(1), cohort(0, basis="purchase", cohort_users=3)]
+    cohorts.append(cohort(0, cohort_users=2, group_kind="channel", group_name="app"))
     days = [
         day(period_start=DAY - timedelta(days=n), new_users=users) for n, users in ((0, 10), (1, 4), (2, 5), (4, 1))
     ]
@@ -144,8 +151,29 @@ def test_a_cohort_has_the_users_who_began_in_its_period(broken: Broken, frame: F
     assert broken(cohort_retention.suite_by_period(), derived) == {"by_period_users_began": "3 of 4"}
 
 
+def test_nobody_came_by_two_channels(broken: Broken, frame: Frame) -> None:
+    def groups(kind: str, number: int = 0, **of: int) -> list[dict[str, Any]]:
+        counts = [{"cohort_users": n, "active_users": n, "active_or_later_users": n} for n in of.values()]
+        return [cohort(number, **told, group_kind=kind, group_name=n) for n, told in zip(of, counts, strict=True)]
+
+    rows = [cohort(0), cohort(1), cohort(0, basis="purchase"), cohort(0, period_unit="month")]
+    rows += groups("channel", app=6, web=4) + groups("category", tea=6, mats=5) + groups("segment", s1=3)
+    rows += [{**row, "cohort_users": 4} for row in groups("channel", 1, app=3, web=2)]
+    rows += [{**row, "basis": "purchase", "active_users": 4} for row in groups("channel", app=6)]
+    lost = groups("segment", s1=3)[0] | {"cohort_start": DAY}
+    derived = cohort_retention.by_kind(frame(COHORT_RETENTION, *rows, lost))
+    assert broken(cohort_retention.suite_by_kind(), derived) == {"by_kind_groups_within_all": "3 of 6"}
+
+
 def test_means_and_windows_are_shares_of_their_cohorts(broken: Broken, frame: Frame) -> None:
-    mean = {"business_date": DAY, "cohort_users": 10, "active_users": 4, "active_or_later_users": 5}
+    mean = {
+        **ALL,
+        "business_date": DAY,
+        "period_unit": "week",
+        "cohort_users": 10,
+        "active_users": 4,
+        "active_or_later_users": 5,
+    }
     mean |= {"retention": 0.4, "unbounded_retention": 0.5}
     means = [
         mean,
@@ -153,14 +181,18 @@ def test_means_and_windows_are_shares_of_their_cohorts(broken: Broken, frame: Fr
         mean | {"active_or_later_users": 3, "unbounded_retention": 0.3},
         mean | {"active_or_later_users": 11, "unbounded_retention": 1.1},
         mean | {"retention": 0.45},
+        mean | {"group_kind": "channel"},
+        mean | {"group_name": "app"},
     ]
     assert broken(retention_curves.suite(DAY), frame(RETENTION_CURVES, *means)) == {
-        "of_this_night": "1 of 5",
-        "later_counts_more": "1 of 5",
-        "parts_within_whole": "1 of 5",
-        "shares_fit": "1 of 5",
+        "of_this_night": "1 of 7",
+        "all_is_one": "1 of 6",
+        "groups_by_month": "1 of 7",
+        "later_counts_more": "1 of 7",
+        "parts_within_whole": "1 of 7",
+        "shares_fit": "1 of 7",
     }
-    window = {"business_date": DAY, "period_unit": "day", "cohort_start": DAY - timedelta(days=7)}
+    window = {**ALL, "business_date": DAY, "period_unit": "day", "cohort_start": DAY - timedelta(days=7)}
     window |= {"first_day": 1, "last_day": 7, "cohort_users": 10, "active_users": 4, "retention": 0.4}
     windows = [
         window,
@@ -169,10 +201,12 @@ def test_means_and_windows_are_shares_of_their_cohorts(broken: Broken, frame: Fr
         window | {"cohort_start": DAY - timedelta(days=6)},
         window | {"active_users": 11, "retention": 1.1},
         window | {"retention": 0.5},
+        window | {"group_kind": "segment"},
+        window | {"group_name": "s1"},
     ]
     found = broken(retention_windows.suite(DAY, ((1, 7), (8, 30))), frame(RETENTION_WINDOWS, *windows))
-    names = ("of_this_night", "of_conf", "has_ended", "parts_within_whole", "shares_fit")
-    assert found == dict.fromkeys(names, "1 of 6")
+    names = ("of_this_night", "groups_by_month", "of_conf", "has_ended", "parts_within_whole", "shares_fit")
+    assert found == dict.fromkeys(names, "1 of 8") | {"all_is_one": "1 of 7"}
 
 
 def test_who_orders_again_was_waiting_and_the_share_lies_in_its_interval(broken: Broken, frame: Frame) -> None:
@@ -206,5 +240,10 @@ def test_sums_tell_of_no_future_and_take_away_only_what_was_told(broken: Broken,
     none = dict.fromkeys(COUNTS, 0) | {"change_7d": -5, "gross": Decimal(0)}
     sums = frame(PERIOD_COUNTS, none, none | {"buyers": -1})
     assert broken(period_counts.suite(), sums) == {"not_below_zero": "1 of 2"}
-    cells = frame(RETENTION_COUNTS, {"number": 0}, {"number": -1})
-    assert broken(retention_counts.suite(), cells) == {"not_before_first": "1 of 2"}
+    cell = {"measure": "active", "name": "month", "group_kind": "channel", "number": 0}
+    second = {"measure": "repeat", "name": "day"}
+    cells = [cell, cell | {"name": "week"}, cell | second, cell | second | {"group_kind": "all", "number": -1}]
+    assert broken(retention_counts.suite(), frame(RETENTION_COUNTS, *cells)) == {
+        "not_before_first": "1 of 4",
+        "groups_by_month": "1 of 2",
+    }

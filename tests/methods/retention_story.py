@@ -48,6 +48,32 @@ def random_log(seed: int, size: int = 700, users: int = 40, days: int = 100) -> 
     return rows
 
 
+def late_beginnings(rows: list[Row], landed: date) -> list[Row]:
+    """Lines that land on `landed` and change how users came: they tell of a day before the first or of the first one,
+    before anything else was done there or in the same instant, by another name or by none. Every fifth user also looked
+    around elsewhere before the first purchase, and bought there after it."""
+    added = []
+    for number, user in enumerate(sorted(users_of(rows))):
+        own = sorted((r for r in rows if r["user_key"] == user), key=lambda r: (r["event_ts"], r["event_id"]))
+        first = (of_type(own, "purchase") or own)[0] if number % 5 == 4 else own[0]
+        day, midnight = first["event_date"], datetime.combine(first["event_date"], datetime.min.time(), UTC)
+        named = {"channel": "web" if first["channel"] == "app" else "app", "category": "mats"}
+        told = (
+            named | {"event_date": day - timedelta(days=40), "event_ts": midnight - timedelta(days=40)},
+            named | {"event_ts": midnight},
+            named,
+            {"channel": None, "category": None, "event_ts": midnight},
+            named | {"event_ts": midnight},
+        )[number % 5]
+        late = {"event_id": f"{user} late", "order_id": None, "landing_date": max(landed, day)}
+        kind = "view" if number % 5 == 4 or number % 2 else "purchase"
+        added.append(first | late | {"event_type": kind} | told)
+        if number % 5 == 4:
+            bought = {"event_id": f"{user} later", "event_ts": midnight + timedelta(hours=23, minutes=59)}
+            added.append(first | late | named | {"event_type": "purchase"} | bought)
+    return rows + added
+
+
 def order_of_lines(*days: date) -> list[Row]:
     """One order of a user of its own, a line on each of the days, which lands on it."""
     return [
@@ -233,44 +259,64 @@ def active_days(log: list[Row], as_of: date, basis: str) -> dict[str, list[date]
     return {user: sorted(days) for user, days in found.items()}
 
 
-def cohorts(log: list[Row], as_of: date, basis: str, unit: str) -> dict[date, dict[str, list[date]]]:
-    """The users of every ended cohort that is followed, with their days."""
-    newest = period_start(unit, as_of - timedelta(days=1))
-    found: dict[date, dict[str, list[date]]] = defaultdict(dict)
+def came_by(log: list[Row], as_of: date, basis: str, column: str) -> dict[str, str]:
+    """By which channel or category each user came: the first that is named on the first day."""
+    rows = acted(log, as_of)
+    named: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    firsts = {user: days[0] for user, days in active_days(log, as_of, basis).items()}
+    for row in of_type(rows, "purchase") if basis == "purchase" else rows:
+        if row["event_date"] == firsts[row["user_key"]] and row[column] is not None:
+            named[row["user_key"]].append((row["event_ts"], row[column]))
+    return {user: min(at)[1] for user, at in named.items()}
+
+
+def cohorts(
+    log: list[Row], as_of: date, basis: str, segments: dict[str, str]
+) -> dict[tuple[str, str, str, date], dict[str, list[date]]]:
+    """By unit, group and start the users of every ended cohort that is followed, with their days."""
+    found: dict[tuple[str, str, str, date], dict[str, list[date]]] = defaultdict(dict)
+    came = {column: came_by(log, as_of, basis, column) for column in ("channel", "category")}
     for user, days in active_days(log, as_of, basis).items():
-        start = period_start(unit, days[0])
-        if start >= add_periods(unit, newest, 1 - COHORTS[unit]) and add_periods(unit, start, 1) <= as_of:
-            found[start][user] = days
+        own = {"segment": segments.get(user)} | {column: by.get(user) for column, by in came.items()}
+        for unit in UNITS:
+            start = period_start(unit, days[0])
+            oldest = add_periods(unit, period_start(unit, as_of - timedelta(days=1)), 1 - COHORTS[unit])
+            if start < oldest or add_periods(unit, start, 1) > as_of:
+                continue
+            found[unit, "all", "all", start][user] = days
+            for kind, name in own.items():
+                if unit == "month" and name is not None:
+                    found[unit, kind, name, start][user] = days
     return found
 
 
-def cohort_retention(log: list[Row], as_of: date) -> dict[tuple[Any, ...], tuple[int, int, int]]:
+def cohort_retention(
+    log: list[Row], as_of: date, segments: dict[str, str]
+) -> dict[tuple[Any, ...], tuple[int, int, int]]:
     """By key: users of the cohort, those active in the period, those active in it or later."""
     found = {}
     for basis in ("activity", "purchase"):
-        for unit in UNITS:
-            for start, users in cohorts(log, as_of, basis, unit).items():
-                number = 0
-                while (after := add_periods(unit, start, number + 1)) <= as_of:
-                    begin = add_periods(unit, start, number)
-                    here = sum(any(begin <= day < after for day in days) for days in users.values())
-                    later = sum(days[-1] >= begin for days in users.values())
-                    found[basis, unit, start, number] = (len(users), here, later)
-                    number += 1
+        for (unit, *group, start), users in cohorts(log, as_of, basis, segments).items():
+            number = 0
+            while (after := add_periods(unit, start, number + 1)) <= as_of:
+                begin = add_periods(unit, start, number)
+                here = sum(any(begin <= day < after for day in days) for days in users.values())
+                later = sum(days[-1] >= begin for days in users.values())
+                found[basis, unit, *group, start, number] = (len(users), here, later)
+                number += 1
     return found
 
 
-def retention_windows(log: list[Row], as_of: date) -> dict[tuple[Any, ...], tuple[int, int]]:
+def retention_windows(log: list[Row], as_of: date, segments: dict[str, str]) -> dict[tuple[Any, ...], tuple[int, int]]:
     """By key: users of the cohort, those active in the window."""
     found = {}
     for basis in ("activity", "purchase"):
-        for unit in UNITS:
-            for start, users in cohorts(log, as_of, basis, unit).items():
-                for low, high in WINDOWS:
-                    if add_periods(unit, start, 1) - timedelta(days=1) + timedelta(days=high) < as_of:
-                        ages = [{(day - days[0]).days for day in days} for days in users.values()]
-                        seen = sum(bool(age & set(range(low, high + 1))) for age in ages)
-                        found[basis, unit, start, low, high] = (len(users), seen)
+        for (unit, *group, start), users in cohorts(log, as_of, basis, segments).items():
+            for low, high in WINDOWS:
+                if add_periods(unit, start, 1) - timedelta(days=1) + timedelta(days=high) < as_of:
+                    ages = [{(day - days[0]).days for day in days} for days in users.values()]
+                    seen = sum(bool(age & set(range(low, high + 1))) for age in ages)
+                    found[basis, unit, *group, start, low, high] = (len(users), seen)
     return found
 
 

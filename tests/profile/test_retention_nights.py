@@ -13,9 +13,13 @@ from jobs.profile.build_features import COUNTED, store_retention
 from rekindle import night, settings, warehouse
 from rekindle.cli import Context
 from rekindle.contract import frame
+from rekindle.lake import LakeError
+from rekindle.lake_schema import add_columns
 from rekindle.ledger import Ledger, RunKey
+from schemas.catalogue import LAKE
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.events import EVENTS
+from schemas.period_counts import PERIOD_COUNTS
 from schemas.period_metrics import PERIOD_METRICS
 from schemas.repurchase_curves import REPURCHASE_CURVES
 from schemas.retention_curves import RETENTION_CURVES
@@ -28,16 +32,16 @@ __all__ = ["environment"]
 
 TOLD = (PERIOD_METRICS, COHORT_RETENTION, RETENTION_CURVES, RETENTION_WINDOWS, REPURCHASE_CURVES)
 NIGHTS = (date(2026, 3, 1), date(2026, 3, 2), date(2026, 4, 10))  # the last is older than its base by five weeks
-LOG = story.random_log(5, size=500)
+LOG = story.late_beginnings(story.random_log(5, size=500), date(2026, 3, 20))
 VERSION = "retention_version"
 
 
 class Shop:
     """Nights of one source, each as clean_events and build_features leave it."""
 
-    def __init__(self, spark: Any, environment: settings.Environment) -> None:
+    def __init__(self, spark: Any, environment: settings.Environment, name: str = "retention_shop") -> None:
         loaded = settings.load("simulated_shop")
-        source = loaded.source.model_copy(update={"name": "retention_shop"})
+        source = loaded.source.model_copy(update={"name": name})
         self.settings = loaded.model_copy(update={"environment": environment, "source": source})
         self.ledger = Ledger(lambda: warehouse.connect(environment, "writer"))
         self.spark = spark
@@ -45,7 +49,9 @@ class Shop:
 
     def context(self, day: date, base: Context | None) -> Context:
         self.count += 1
-        key = RunKey(f"r00000000000080{self.count:02}", "retention_shop", day, "code", "conf", "ingest", 1, False)
+        key = RunKey(
+            f"r00000000000080{self.count:02}", self.settings.source.name, day, "code", "conf", "ingest", 1, False
+        )
         run = self.ledger.open_run(key, [], {"train": False, "base": base.run_id if base else None})
         return Context(self.settings, day, self.ledger, False, run, self.spark, {}, logging.getLogger("build_features"))
 
@@ -88,6 +94,40 @@ def test_adding_to_a_night_leaves_what_counting_everything_leaves(
     skipped = shop.night(NIGHTS[2], first)
     assert skipped.detail["retention_base"] == first.run_id
     assert shop.prints(skipped) == shop.prints(third)
+
+
+@pytest.mark.long
+def test_a_lake_from_before_groups_is_migrated_counted_once_and_then_added_to(
+    spark: Any, environment: settings.Environment
+) -> None:
+    shop = Shop(spark, environment, "older_shop")
+    shop.count = 70
+    first = shop.context(NIGHTS[0], None)
+    shop.clean(first, None)
+    later = {"group_kind", "group_name", "first_ts", "first_purchase_ts"}
+    with shop.ledger.stage(first.run_id, "build_features") as detail:
+        night.store(first, USER_SEGMENTS, frame(spark, USER_SEGMENTS))
+        for table in (*COUNTED, *TOLD):
+            keeps = later if table in (PERIOD_COUNTS, PERIOD_METRICS, REPURCHASE_CURVES) else set()
+            names = [name for name in table.names if name not in later - keeps]
+            key = tuple(name for name in table.key if name in names)
+            older = replace(table, key=key, columns=tuple(table.by_name[name] for name in names))
+            night.store(first, older, frame(spark, older, {}))
+        detail[VERSION] = "before groups"
+    shop.ledger.accept_tables(first.run_id, [t.name for t in (EVENTS, USER_SEGMENTS, *COUNTED, *TOLD)])
+    with pytest.raises(LakeError, match=r"has no first_ts, first_purchase_ts, .*run `make migrate`"):
+        shop.night(NIGHTS[1], first)
+    held = {key: spark.conf.get(f"spark.sql.catalog.lake.{key}") for key in ("uri", "warehouse")}
+    lake = environment.lake.model_copy(update={"catalog_uri": held["uri"], "warehouse": held["warehouse"]})
+    added = add_columns(environment.model_copy(update={"lake": lake}), LAKE)
+    assert len([column for column in added if column.startswith("older_shop.")]) == 10
+    for table in LAKE:
+        if spark.catalog.tableExists(f"lake.older_shop.{table.name}"):
+            spark.catalog.refreshTable(f"lake.older_shop.{table.name}")
+    second = shop.night(NIGHTS[1], first)
+    third = shop.night(NIGHTS[2], second)
+    assert [n.detail["retention_base"] for n in (second, third)] == [None, second.run_id]
+    assert shop.prints(third) == shop.prints(shop.night(NIGHTS[2]))
 
 
 def test_a_night_adds_only_to_what_was_accepted_and_made_by_the_same_code_and_conf(

@@ -163,9 +163,15 @@ FIGURES = (
     " AND unsegmented_as IS NOT NULL GROUP BY 1",
     # retention
     "SELECT 'cohort.' || concat_ws('.', basis, period_unit, cohort_start, 'users'), cohort_users"
-    " FROM serve.cohort_retention WHERE run_id = '{run}' AND period_number = 0",
+    " FROM serve.cohort_retention WHERE run_id = '{run}' AND period_number = 0 AND group_kind = 'all'",
     "SELECT 'cohort.' || concat_ws('.', basis, period_unit, cohort_start, period_number), retention"
-    " FROM serve.cohort_retention WHERE run_id = '{run}'",
+    " FROM serve.cohort_retention WHERE run_id = '{run}' AND group_kind = 'all'",
+    "SELECT 'came_by.' || concat_ws('.', group_kind, group_name, 'users'), sum(cohort_users)"
+    " FROM serve.cohort_retention WHERE run_id = '{run}' AND basis = 'activity' AND period_unit = 'month'"
+    " AND period_number = 0 GROUP BY 1",
+    "SELECT 'came_by.' || concat_ws('.', group_kind, group_name, period_number), sum(active_users)::double precision"
+    " / sum(cohort_users) FROM serve.cohort_retention WHERE run_id = '{run}' AND basis = 'activity'"
+    " AND period_unit = 'month' GROUP BY 1",
     "SELECT 'window.' || basis || '.' || first_day || '.users', sum(cohort_users) FROM serve.retention_windows"
     " WHERE run_id = '{run}' AND period_unit = 'week' GROUP BY 1",
     "SELECT 'window.' || basis || '.' || first_day || '.active', sum(active_users) FROM serve.retention_windows"

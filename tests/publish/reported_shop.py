@@ -31,6 +31,7 @@ from tests.rekindle.warehouse_shop import batch, through
 
 DAY = date(2026, 4, 30)
 USERS = 160
+ALL = {"group_kind": "all", "group_name": "all"}
 SOURCE = "simulated_shop"
 TITLES = ("Teapot <script>alert(1)</script>", "Mio Mango “dried” 200 g", "紫砂茶壶", "Cup & saucer")
 BANDS = ((0.75, "critical"), (0.55, "high"), (0.35, "medium"), (0.0, "low"))
@@ -200,14 +201,14 @@ def cohort_rows(day: date) -> dict[str, Rows]:
             active = whole if number == 0 else max(0, whole // (1 + number) - number)
             cohorts.append(
                 {
-                    "basis": basis, "period_unit": unit, "cohort_start": start, "period_number": number,
+                    "basis": basis, "period_unit": unit, **ALL, "cohort_start": start, "period_number": number,
                     "cohort_users": whole, "active_users": active, "active_or_later_users": active,
                     "retention": active / whole, "unbounded_retention": active / whole,
                 }
             )  # fmt: skip
     curves = [
         {
-            "basis": basis, "period_unit": "week", "period_number": number, "cohorts": 9 - number,
+            "basis": basis, "period_unit": "week", **ALL, "period_number": number, "cohorts": 9 - number,
             "cohort_users": 40 * (9 - number), "active_users": 40 * (9 - number) // (1 + number),
             "active_or_later_users": 40 * (9 - number) // (1 + number), "retention": 1 / (1 + number),
             "unbounded_retention": min(1.0, 1.3 / (1 + number)),
@@ -217,8 +218,9 @@ def cohort_rows(day: date) -> dict[str, Rows]:
     ]  # fmt: skip
     windows = [
         {
-            "basis": basis, "period_unit": "week", "cohort_start": monday - timedelta(weeks=w), "first_day": first,
-            "last_day": last, "cohort_users": 40, "active_users": 30 - 2 * w, "retention": (30 - 2 * w) / 40,
+            "basis": basis, "period_unit": "week", **ALL, "cohort_start": monday - timedelta(weeks=w),
+            "first_day": first, "last_day": last, "cohort_users": 40, "active_users": 30 - 2 * w,
+            "retention": (30 - 2 * w) / 40,
         }
         for basis in ("activity", "purchase")
         for w in (6, 7)
@@ -234,12 +236,44 @@ def cohort_rows(day: date) -> dict[str, Rows]:
         for kind, name in (("all", "all"), ("channel", "web"))
         for n in range(91)
     ]  # fmt: skip
+    grouped, means = came_by_rows()
     return {
-        "cohort_retention": cohorts,
-        "retention_curves": curves,
+        "cohort_retention": cohorts + grouped,
+        "retention_curves": curves + means,
         "retention_windows": windows,
         "repurchase_curves": repurchase,
     }
+
+
+def came_by_rows() -> tuple[Rows, Rows]:
+    """Monthly cohorts of first actions by how users came, six channels among them, and their means."""
+    names = [("all", "all"), *(("channel", f"shop {n}") for n in range(5)), ("channel", "小程序")]
+    names += [("category", "tea <b>"), ("category", "玩具"), ("segment", "s001")]
+    cohorts, means = [], []
+    for place, (kind, name) in enumerate(names):
+        group = {"basis": "activity", "period_unit": "month", "group_kind": kind, "group_name": name}
+        users = {month: 300 // (1 + place) + 10 * month for month in (1, 2, 3)}
+        for month, whole in users.items():
+            for number in range(4 - month):
+                counts = {"cohort_users": whole, "active_users": whole // (1 + number)}
+                cohorts.append(
+                    {
+                        **group, **counts, "cohort_start": date(2026, month, 1), "period_number": number,
+                        "active_or_later_users": whole, "retention": counts["active_users"] / whole,
+                        "unbounded_retention": 1.0,
+                    }
+                )  # fmt: skip
+        for number in range(3):
+            whole = sum(users[month] for month in range(1, 4 - number))
+            active = sum(users[month] // (1 + number) for month in range(1, 4 - number))
+            means.append(
+                {
+                    **group, "period_number": number, "cohorts": 3 - number, "cohort_users": whole,
+                    "active_users": active, "active_or_later_users": whole, "retention": active / whole,
+                    "unbounded_retention": 1.0,
+                }
+            )  # fmt: skip
+    return cohorts, means
 
 
 def periods(day: date) -> Rows:

@@ -116,6 +116,22 @@ def test_a_figure_is_shown_as_what_it_is(pages: dict[str, Page]) -> None:
     assert shown["answer.share_that_left"] == "43.0%"
 
 
+def test_how_users_came_is_compared_for_the_largest_and_left_out_where_nobody_tells(
+    night: Night, pages: dict[str, Page]
+) -> None:
+    for language, shown in pages.items():
+        told = [one.said for one in shown.of("caption")]
+        assert words(language)("retention.came_by") in told
+    names = {name.removeprefix("came_by.") for name in pages["en"].figures if name.startswith("came_by.")}
+    told = ("users", "1", "2")  # three months have ended, and the first is number 0
+    groups = ("all.all", *(f"channel.shop {n}" for n in range(5)), "category.tea <b>", "category.玩具")
+    assert names == {f"{group}.{one}" for group in groups for one in told}
+    assert night.staying is not None
+    without = replace(night, staying=replace(night.staying, came_by=[]))
+    shown = Page(page.page(without, "en", ("en", "zh")))
+    assert words("en")("retention.came_by") not in [one.said for one in shown.of("caption")]
+
+
 def test_tonight_stands_beside_yesterday_and_the_same_weekday_last_week(night: Night, pages: dict[str, Page]) -> None:
     cards = {card.name: card for card in night.cards}
     yesterday, last_week = DAY - timedelta(days=1), DAY - timedelta(days=7)

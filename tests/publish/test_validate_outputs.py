@@ -109,7 +109,7 @@ def night() -> dict[Table, list[dict[str, Any]]]:
         ],
         COHORT_RETENTION: [
             neutral(
-                COHORT_RETENTION, period_unit="week", cohort_start=date(2025, 12, 29),
+                COHORT_RETENTION, period_unit="week", cohort_start=date(2025, 12, 29), group_name="all",
                 cohort_users=2, active_users=2, active_or_later_users=2, retention=1.0, unbounded_retention=1.0,
             )
         ],

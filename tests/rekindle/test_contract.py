@@ -69,6 +69,10 @@ def test_the_page_shows_every_column_and_a_bar_does_not_break_its_table() -> Non
         (lambda: Column("n", "text", "x"), "column n: type 'text' is none of string"),  # type: ignore[arg-type]
         (lambda: Column("n", "int", "How many.", nullable=True), "n may be null, and its doc does not say"),
         (
+            lambda: Column("n", "int", "How many.", earlier="1"),
+            "column n: int of earlier rows; expected a string column",
+        ),
+        (
             lambda: Table(
                 name="my-pets",
                 doc="x",

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from rekindle import crm, embedded, settings, warehouse
 from rekindle.contract import Column, Table
 from rekindle.copy_text import BatchError
 from rekindle.warehouse import WarehouseError
+from schemas.cohort_retention import COHORT_RETENTION
+from schemas.retention_curves import RETENTION_CURVES
+from schemas.retention_windows import RETENTION_WINDOWS
 from tests.rekindle.warehouse_shop import LISTS, TABLES, Shop, batch, middle
 
 # insufficient privilege; a view that joins takes no rows from anybody
@@ -263,6 +267,64 @@ def test_a_changed_contract_is_applied_only_when_told_to(environment: settings.E
     other = replace(notes, columns=(Column("id", "bigint", "Id."),))
     with pytest.raises(WarehouseError, match=r"serve.notes.id is text, expected bigint; .*text, which the contract"):
         warehouse.migrate(environment, (*TABLES, other), replace_views=True)
+
+
+def test_a_key_grows_by_what_older_rows_had_in_common(environment: settings.Environment) -> None:
+    """As cohorts got groups: the rows of kept runs stay readable, and new ones may differ by the new column alone."""
+    id_column, n = Column("id", "string", "Id."), Column("n", "int", "How many.")
+    plain = Table("sights", "One row per sight.", ("id",), (id_column, n))
+    kind = Column("kind", "string", "Kind.", earlier="all")
+    grown = replace(plain, key=("kind", "id"), columns=(kind, id_column, n))
+    place = Table("places", "One row per place.", ("id",), (id_column,))
+    others = (*TABLES, place)
+    warehouse.migrate(environment, (*others, plain))
+    with warehouse.connect(environment, "writer") as conn:
+        warehouse.copy_batches(conn, plain, "r1", "shop", [batch(plain, [{"id": "a", "n": 1}])])
+    with pytest.raises(WarehouseError, match=r"serve.sights lacks column kind. Apply additive changes with `make mig"):
+        warehouse.migrate(environment, (*others, grown))
+    warehouse.migrate(environment, (*others, grown), replace_views=True)
+    before = catalogue(environment)
+    warehouse.migrate(environment, (*others, grown), replace_views=True)
+    assert catalogue(environment) == before, "twice is once"
+    new = [{"kind": kind, "id": "a", "n": 2} for kind in ("all", "web")]
+    with warehouse.connect(environment, "writer") as conn:
+        warehouse.copy_batches(conn, grown, "r2", "shop", [batch(grown, new)])
+        told = conn.execute("SELECT run_id, kind, id, n FROM serve.sights ORDER BY 1, 2").fetchall()
+        assert told == [("r1", "all", "a", 1), ("r2", "all", "a", 2), ("r2", "web", "a", 2)]
+        conn.commit()
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            conn.execute("INSERT INTO serve.sights (run_id, source, id, n) VALUES ('r3', 'shop', 'a', 1)")
+    wanted = replace(place, key=("name",), columns=(id_column, Column("name", "string", "Name.", earlier="none")))
+    with pytest.raises(WarehouseError, match=r"serve.places has the key run_id, id, expected run_id, name"):
+        warehouse.migrate(environment, (*TABLES, grown, wanted), replace_views=True)
+
+
+def test_cohorts_of_a_warehouse_from_before_groups_are_those_of_everybody(environment: settings.Environment) -> None:
+    conf = environment.warehouse.model_copy(update={"database": "grown"})
+    there = environment.model_copy(update={"warehouse": conf})
+    groups, tables = ("group_kind", "group_name"), (COHORT_RETENTION, RETENTION_CURVES, RETENTION_WINDOWS)
+    older = [
+        replace(
+            table,
+            key=tuple(name for name in table.key if name not in groups),
+            columns=tuple(c for c in table.columns if c.name not in groups),
+        )
+        for table in tables
+    ]
+    plain = {"string": "month", "date": date(2026, 4, 1), "int": 1, "bigint": 1, "double": 0.5}
+    rows = [{c.name: plain[c.type] for c in table.columns} for table in older]
+    warehouse.migrate(there, (*TABLES, *older))
+    with warehouse.connect(there, "writer") as conn:
+        for table, row in zip(older, rows, strict=True):
+            warehouse.copy_batches(conn, table, "r1", "shop", [batch(table, [row])])
+    warehouse.migrate(there, (*TABLES, *tables), replace_views=True)
+    names = [("all", "all"), ("channel", "app"), ("channel", "web")]
+    with warehouse.connect(there, "writer") as conn:
+        for table, row in zip(tables, rows, strict=True):
+            named = [row | dict(zip(groups, of, strict=True)) for of in names]
+            warehouse.copy_batches(conn, table, "r2", "shop", [batch(table, named)])
+            held = conn.execute(f"SELECT run_id, group_kind, group_name FROM serve.{table.name} ORDER BY 1, 2, 3")
+            assert held.fetchall() == [("r1", "all", "all"), *(("r2", *of) for of in names)]
 
 
 def test_views_and_columns_explain_themselves(reader: warehouse.Connection) -> None:
