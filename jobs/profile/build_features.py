@@ -80,7 +80,7 @@ def item_features(events: DataFrame, as_of: date, durable_categories: Sequence[s
     def last(column: str, condition: Column) -> Column:
         return F.max(F.when(condition, F.struct("event_ts", "event_id", column)))[column]
 
-    named = activity(events).where(F.col("item_id").isNotNull() & (F.col("event_date") < F.lit(as_of)))
+    named = activity(events, as_of).where("item_id IS NOT NULL")
     priced, recent = F.col("unit_price").isNotNull(), days_ago <= 28
     return (
         named.groupBy("item_id")
@@ -118,7 +118,7 @@ def user_profiles(
     items, if it does."""
     recommend, conf = source.recommend, source.profiles
     weights, half_life = recommend.event_weights, recommend.half_life_days
-    done = activity(events).where(F.col("event_date") < F.lit(as_of))
+    done = activity(events, as_of)
     items = catalogue(logged, told, as_of).persist()
     known = described(done, items)
     faded, plain = faded_parts(as_of, weights, half_life), faded_parts(as_of, weights, None)
@@ -169,7 +169,7 @@ def user_vectors(events: DataFrame, as_of: date, business_date: date, source: So
     """Tonight's direction of every user's taste; no row where the shop's days hold no two items."""
     recommend, conf = source.recommend, source.profiles.vectors
     method = Item2Vec(conf.dimension, conf.learning_rate, conf.epochs, conf.negatives, conf.contexts, seed)
-    done = activity(events).where(F.col("event_date") < F.lit(as_of))
+    done = activity(events, as_of)
     learnt = user_directions.learn(done, as_of, recommend.event_weights, conf.days, conf.actions, method)
     found = user_directions.user_vectors(done, as_of, recommend.event_weights, recommend.half_life_days, learnt)
     return found.withColumn("business_date", F.lit(business_date))
@@ -307,14 +307,20 @@ def store_retention(context: Context, events: DataFrame, as_of: date) -> None:
     night.store(context, RETENTION_COUNTS, counted.cells)
     counted.release()
     sums, cells = night.read(context, PERIOD_COUNTS).persist(), night.read(context, RETENTION_COUNTS).persist()
-    told = period_metrics(sums, as_of, day, conf.funnel_days, conf.told.model_dump(), conf.groups)
-    night.store(context, PERIOD_METRICS, told)
     groups = largest_groups(sums, conf.groups).persist()
-    by_cohort = cohort_retention(cells, groups, as_of, day).persist()
-    night.store(context, COHORT_RETENTION, by_cohort)
-    night.store(context, RETENTION_CURVES, retention_curves(by_cohort))
-    night.store(context, RETENTION_WINDOWS, retention_windows(cells, groups, as_of, day, conf.windows))
-    night.store(context, REPURCHASE_CURVES, repurchase_curves(cells, groups, as_of, day, conf.repurchase_days))
+
+    def tell_periods() -> None:
+        told = period_metrics(sums, groups, as_of, day, conf.funnel_days, conf.told.model_dump())
+        night.store(context, PERIOD_METRICS, told)
+        night.store(context, REPURCHASE_CURVES, repurchase_curves(cells, groups, as_of, day, conf.repurchase_days))
+
+    def tell_cohorts() -> None:
+        by_cohort = cohort_retention(cells, groups, as_of, day).persist()
+        night.store(context, COHORT_RETENTION, by_cohort)
+        night.store(context, RETENTION_CURVES, retention_curves(by_cohort))
+        night.store(context, RETENTION_WINDOWS, retention_windows(cells, groups, as_of, day, conf.windows))
+
+    side_by_side(tell_periods, tell_cohorts)
     context.detail.update(made_by, retention_base=base.run_id if base else None)
 
 

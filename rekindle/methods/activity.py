@@ -6,6 +6,7 @@ nothing of taste. Events are a frame with event_type; nothing else is assumed.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def acted() -> Column:
     return ~F.col("event_type").isin(*DIALOGUE)
 
 
-def activity(events: DataFrame) -> DataFrame:
-    """The events that are users' doing in the shop."""
-    return events.where(acted())
+def activity(events: DataFrame, as_of: date | None = None) -> DataFrame:
+    """The events that are users' doing in the shop; with `as_of` those before that local day, which have event_date."""
+    from pyspark.sql import functions as F
+
+    own = events.where(acted())
+    return own if as_of is None else own.where(F.col("event_date") < F.lit(as_of))

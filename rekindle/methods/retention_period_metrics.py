@@ -25,16 +25,16 @@ def largest_groups(sums: DataFrame, most: int) -> DataFrame:
 
 
 def period_metrics(
-    sums: DataFrame, as_of: date, business_date: date, funnel_days: int, told: Mapping[str, int], groups: int
+    sums: DataFrame, groups: DataFrame, as_of: date, business_date: date, funnel_days: int, told: Mapping[str, int]
 ) -> DataFrame:
-    """One row per ended period and group from the group's first action on, of the last `told` periods.
+    """One row per ended period and group of `groups` from the group's first action on, of the last `told` periods.
 
-    `sums` are by PERIOD, as the contract of period_counts says; `groups`, how many of each kind are told.
+    `sums` are by PERIOD, as the contract of period_counts says.
     """
     ended = {unit: add_periods(unit, period_start(unit, as_of), -1) for unit in UNITS}
     step = {"day": "1 day", "week": "7 days", "month": "1 month"}
     ranges = by_unit(lambda u: F.sequence(F.col("first"), F.lit(ended[u]), F.expr(f"interval {step[u]}")))
-    chosen = largest_groups(sums, groups).select("group_kind", "group_name")
+    chosen = groups.select("group_kind", "group_name")
     calendar = (
         sums.where("active_users > 0")
         .join(F.broadcast(chosen), ["group_kind", "group_name"])

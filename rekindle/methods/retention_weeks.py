@@ -13,9 +13,7 @@ from rekindle.methods.user_features import distinct, is_type, order_key
 
 def retention_metrics(events: DataFrame, as_of: date, business_date: date) -> DataFrame:
     """One row per whole week before `as_of`; every rate by the formula in its contract."""
-    seen = activity(events.where(F.col("event_date") < F.lit(as_of))).withColumn(
-        "week_start", F.date_sub("event_date", F.weekday("event_date"))
-    )
+    seen = activity(events, as_of).withColumn("week_start", F.date_sub("event_date", F.weekday("event_date")))
     bought = is_type("purchase")
     first_view = F.min(F.when(is_type("view"), F.col("event_ts")))
     last_purchase = F.max(F.when(bought, F.col("event_ts")))

@@ -51,10 +51,9 @@ class Vocabulary:
 
 def touched(events: DataFrame, as_of: date, window_days: int) -> DataFrame:
     """One row per user and item (null: none) of the window: on how many days, and in how many actions."""
-    recent = (F.col("event_date") < F.lit(as_of)) & (F.col("event_date") >= F.lit(as_of - timedelta(days=window_days)))
     return (
-        activity(events)
-        .where(recent)
+        activity(events, as_of)
+        .where(F.col("event_date") >= F.lit(as_of - timedelta(days=window_days)))
         .groupBy("user_key", "item_id")
         .agg(
             F.least(F.size(F.collect_set("event_date")), F.lit(LARGEST_DAYS)).alias("days"),

@@ -138,7 +138,7 @@ def test_any_log_is_counted_alike_night_by_night_all_at_once_and_user_by_user(sp
 
 def test_periods_are_what_is_counted_event_by_event(shop: Shop) -> None:
     landed = [row for row in LOG if row["landing_date"] <= NIGHTS[-1]]
-    told = period_metrics(shop.sums, AS_OF, NIGHTS[-1], story.FUNNEL_DAYS, TOLD, 10)
+    told = period_metrics(shop.sums, largest_groups(shop.sums, 10), AS_OF, NIGHTS[-1], story.FUNNEL_DAYS, TOLD)
     found = rows(PERIOD_METRICS, told)
     expected = {
         key: row

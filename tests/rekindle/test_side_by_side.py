@@ -10,8 +10,9 @@ from rekindle.side_by_side import side_by_side
 
 
 def test_the_parts_run_at_the_same_time() -> None:
-    together = Barrier(2, timeout=10)
-    side_by_side(together.wait, together.wait)
+    together, met = Barrier(2, timeout=10), []
+    side_by_side(lambda: met.append(together.wait()), lambda: met.append(together.wait()))
+    assert sorted(met) == [0, 1]
 
 
 def test_the_error_of_a_part_is_raised_once_the_others_have_ended() -> None:
