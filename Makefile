@@ -172,9 +172,9 @@ bench-ingest: ## cleaning 1, 3 and 10 million lines beside DuckDB (12 GB of disk
 	@$(PY) bench/ingest.py --lines "$${SIZES:-1000000,3000000,10000000}" $(if $(GZIP),--gzip)
 
 .PHONY: bench-retention
-bench-retention: ## tonight's retention on 1 and 10 million events of history, beside counting everything and DuckDB; SIZES=
+bench-retention: ## tonight's retention on 1, 10 and 100 million events of history, beside counting everything and DuckDB; SIZES=
 	@bin/setup dev
-	@$(PY) bench/retention.py --sizes "$${SIZES:-1000000,10000000}"
+	@$(PY) bench/retention.py $(if $(SIZES),--sizes "$$SIZES")
 
 .PHONY: bench-churn
 bench-churn: setup ## the served night of the simulated shop against the simulation's own truth: who has really left
