@@ -351,11 +351,13 @@ def trigger(dag_id: str, conf: str, key: str | None) -> bool:
     while True:
         state = ask(address, token=token)["state"]
         for task in ask(f"{address}/taskInstances?limit=100", token=token)["task_instances"]:
-            if task["state"] and task["state"] != seen.get(task["task_id"]):
-                seen[task["task_id"]] = task["state"]
+            of_days = task["rendered_map_index"]  # a task that runs for each of several days has an instance a day
+            name = f"{task['task_id']} {of_days}" if of_days else task["task_id"]
+            if task["state"] and task["state"] != seen.get(name):
+                seen[name] = task["state"]
                 if task["state"] not in ("scheduled", "queued"):
                     seconds = f"  {task['duration']:.1f} s" if task["duration"] and task["state"] != "running" else ""
-                    say(f"  {task['task_id']:<22}{task['state']}{seconds}")
+                    say(f"  {name:<24}{task['state']}{seconds}")
         if state in ("success", "failed"):
             say(f"run {state}")
             return bool(state == "success")
