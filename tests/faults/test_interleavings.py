@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -35,6 +36,7 @@ OUTCOMES = str | list | Lost | publication.PublicationError | psycopg.Operationa
 MAY_END_WITH = dict.fromkeys(("a", "b", "newer"), OUTCOMES) | {"zombie": OUTCOMES | psycopg.errors.UniqueViolation}
 CASE = os.environ.get("FAULT_CASE", "")
 AT_MOST = 5000
+NUMBERS = count()  # two tests of a process run the same scenes on one server
 # Nothing happens between an actor's start and `publish.begun`, so it is not held there.
 PUBLISH = ("publish.locked", "publish.before_pointer", "publish.before_commit", "publish.after_commit")
 PHASES = (*PUBLISH, "rollback.", "sweep.")
@@ -69,7 +71,8 @@ class Explorer:
         """One execution of the scene; how many options there were at each choice."""
         make, phases, switches, may_lose = SCENES[name]
         self.count += 1
-        stage = Stage(self.environment, f"order_{list(SCENES).index(name)}_{os.getpid()}_{self.count}", self.lent)
+        source = f"order_{list(SCENES).index(name)}_{os.getpid()}_{next(NUMBERS)}"
+        stage = Stage(self.environment, source, self.lent)
         actors, ends = make(stage)
 
         def at_end(done: Mapping[str, Actor]) -> None:
