@@ -78,9 +78,10 @@ def told(dag_id: str, state: str, whose: str, handed_on: Mapping[str, Mapping[st
 
 
 def combined(note: str | None, ours: str) -> str:
-    """The note with our part behind what a person wrote; an earlier part of ours is replaced."""
+    """The note with our part behind what a person wrote; an earlier part of ours, of a run that was red and is green
+    now, say, is replaced."""
     theirs = (note or "").partition(MARK)[0].rstrip()
-    whole = f"{theirs}\n\n{ours}" if theirs else ours
+    whole = f"{theirs}\n\n{ours}" if theirs and ours else theirs or ours
     return whole if len(whole) <= LONGEST else whole[: LONGEST - 1] + "…"
 
 
@@ -123,7 +124,7 @@ def note_in(session: Any, dag_run: Any, state: Any) -> None:
     conf = dag_run.conf or {}
     whose = ", ".join(str(part) for part in (conf.get("source"), conf.get("date") or dag_run.partition_key) if part)
     ours = told(dag_run.dag_id, str(getattr(state, "value", state)), whose, handed_on)
-    if ours:
+    if ours or dag_run.note:
         dag_run.note = combined(dag_run.note, ours)
 
 

@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,24 @@ def wait_for_job(airflow: Airflow) -> list[str]:
             return found
         time.sleep(0.25)
     return []
+
+
+def rest(airflow: Airflow) -> Callable[..., Any]:
+    """What asks the REST API of the small Airflow that is up: a path below its root, and a body to post."""
+    secret = json.loads((airflow.home / "secrets/airflow_passwords.json").read_text())
+    [(user, password)] = secret.items()
+    root = f"http://127.0.0.1:{airflow.environment['REKINDLE_AIRFLOW_PORT']}"
+
+    def ask(path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{root}/{path}", json.dumps(body).encode() if body is not None else None, headers
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    token = ask("auth/token", {"username": user, "password": password})["access_token"]
+    return lambda path, body=None: ask(f"api/v2/{path}", body, token)
 
 
 def night_calls(airflow: Airflow) -> list[dict[str, Any]]:
@@ -134,6 +153,20 @@ def test_days_are_run_again_in_order_and_a_failed_one_stops_those_after_it(start
     assert done.returncode == 1, done.stdout + done.stderr
     days = [call["arguments"][3] for call in night_calls(airflow) if call["job"] == "preflight_landing"]
     assert days == ["2026-03-01", "2026-03-02"]
+    ask = rest(airflow)
+    [run] = ask("dags/rerun/dagRuns")["dag_runs"]
+    assert "Failed" in run["note"]
+    cleared = [["run_one_day", 1], ["run_one_day", 2]]
+    body = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": cleared, "only_failed": False}
+    assert ask("dags/rerun/clearTaskInstances", body | {"reset_dag_runs": True})["total_entries"] == 2
+    for _ in range(240):
+        [run] = ask("dags/rerun/dagRuns")["dag_runs"]
+        if run["state"] in ("success", "failed"):
+            break
+        time.sleep(0.5)
+    assert (run["state"], run["note"] or "") == ("success", ""), "what was red is green, and no note says otherwise"
+    days = [call["arguments"][3] for call in night_calls(airflow) if call["job"] == "preflight_landing"]
+    assert days == ["2026-03-01", "2026-03-02", "2026-03-02", "2026-03-03"]
     wrong = services(airflow, "trigger", "rerun", "--conf", json.dumps(span | {"last_day": "3.3.2026"}))
     assert (wrong.returncode, "'3.3.2026' is not a 'date'" in wrong.stderr) == (2, True)
 
