@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,6 +12,9 @@ from rekindle.methods.retention_periods import ALL, GROUP_KINDS, OF_GROUPS, by_u
 from rekindle.quality import Check, Suite, always, row_count, suite_for
 from schemas.cohort_retention import COHORT_RETENTION
 from schemas.period_metrics import PERIOD_METRICS
+
+# What is counted of a cohort.
+USERS = ("cohort_users", "active_users", "active_or_later_users")
 
 
 def of_this_night(business_date: date) -> Check:
@@ -126,27 +130,25 @@ def suite_by_period() -> Suite:
 def by_kind(cohorts: DataFrame) -> DataFrame:
     """One row per cohort, period and kind of group: the users of the told groups beside those of everybody."""
     cell = ("basis", "period_unit", "cohort_start", "period_number")
-    counts = ("cohort_users", "active_users", "active_or_later_users")
     totals = cohorts.groupBy(*cell).agg(
         *[
             F.sum(F.when(F.col("group_kind") == kind, F.col(name))).alias(f"{kind}_{name}")
             for kind in GROUP_KINDS
-            for name in counts
+            for name in USERS
         ]
     )
     kinds = [
-        F.struct(F.lit(kind).alias("group_kind"), *[F.col(f"{kind}_{name}").alias(name) for name in counts])
+        F.struct(F.lit(kind).alias("group_kind"), *[F.col(f"{kind}_{name}").alias(name) for name in USERS])
         for kind in GROUP_KINDS
         if kind != ALL
     ]
-    told = totals.select(*[F.col(f"{ALL}_{name}") for name in counts], F.explode(F.array(*kinds)).alias("of"))
+    told = totals.select(*[F.col(f"{ALL}_{name}") for name in USERS], F.explode(F.array(*kinds)).alias("of"))
     return told.select("*", "of.*").where("cohort_users IS NOT NULL")
 
 
 def suite_by_kind() -> Suite:
     """The checks on `by_kind`."""
-    names = ("cohort_users", "active_users", "active_or_later_users")
-    within = [F.coalesce(F.col(name) <= F.col(f"{ALL}_{name}"), F.lit(False)) for name in names]
+    within = [F.coalesce(F.col(name) <= F.col(f"{ALL}_{name}"), F.lit(False)) for name in USERS]
     return Suite(
         COHORT_RETENTION.name,
         (
@@ -155,7 +157,7 @@ def suite_by_kind() -> Suite:
             always(
                 "groups_within_all",
                 "cohorts whose groups of a kind have more users than everybody",
-                within[0] & within[1] & within[2],
+                reduce(Column.__and__, within),
             ),
         ),
         "by_kind",

@@ -309,8 +309,10 @@ class _Library:
         for number in range(1, AT_A_TIME + 1):
             self._sources.put(context.data_sources.add_spark(f"lake_{number}"))
 
-    def run(self, name: str, expectations: Sequence[BatchExpectation], df: DataFrame, run_id: str) -> Any:
-        """What the library answers. It marks expectations as its own: it gets copies."""
+    def run(
+        self, name: str, expectations: Sequence[BatchExpectation], df: DataFrame, run_id: str
+    ) -> dict[str, dict[str, Any]]:
+        """The results by check id, as plain dictionaries. The library marks expectations as its own: it gets copies."""
         source = self._sources.get()
         try:
             with self._lock:
@@ -319,18 +321,20 @@ class _Library:
                 suite = self._context.suites.add(asked)
                 validation = gx.ValidationDefinition(name=name, data=batch, suite=suite)
                 validation = self._context.validation_definitions.add(validation)
-            return validation.run(
+            found = validation.run(
                 batch_parameters={"dataframe": df}, result_format=RESULT_FORMAT, run_id=RunIdentifier(run_name=run_id)
             )
         finally:
             self._sources.put(source)
+        told = [result.to_json_dict() for result in found.results]
+        return {one["expectation_config"]["meta"]["check"]: one for one in told}
 
 
 def _examined(library: _Library, batch: Batch, run_id: str) -> tuple[list[Result], dict[str, Any] | None]:
     """The results of the checks on rows, and a row of figures; None where the suite has none."""
     suite = batch.suite
     helped = batch.df.withColumns({c.check_id: c.measure for c in suite.row_checks if c.measure is not None})
-    evaluated = _run(library, suite.name, [c.expectation for c in suite.row_checks], helped, run_id)
+    evaluated = library.run(suite.name, [c.expectation for c in suite.row_checks], helped, run_id)
     rows = evaluated.get("row_count", {}).get("result", {}).get("observed_value")
     results = [_row_result(suite, c, evaluated.get(c.check_id), run_id, rows) for c in suite.row_checks]
     if not suite.figures:
@@ -339,14 +343,6 @@ def _examined(library: _Library, batch: Batch, run_id: str) -> tuple[list[Result
     values = [F.count(F.lit(1)).alias("rows"), *[f.value.cast("double").alias(f.check_id) for f in suite.figures]]
     [row] = batch.df.agg(*values).collect()  # an aggregation without groups has one row
     return results, row.asDict()
-
-
-def _run(
-    library: _Library, name: str, expectations: Sequence[BatchExpectation], df: DataFrame, run_id: str
-) -> dict[str, dict[str, Any]]:
-    """The library's results by check id, as plain dictionaries."""
-    found = library.run(name, expectations, df, run_id)
-    return {r["expectation_config"]["meta"]["check"]: r for r in (result.to_json_dict() for result in found.results)}
 
 
 def _row_result(suite: Suite, check: RowCheck, raw: dict[str, Any] | None, run_id: str, rows: int | None) -> Result:
@@ -383,7 +379,7 @@ def _figure_results(
         )
         for name, (suite, f, _) in figures.items()
     ]
-    evaluated = _run(library, "figures", expectations, one_row, run_id)
+    evaluated = library.run("figures", expectations, one_row, run_id)
     results = []
     for name, (suite, f, row) in figures.items():
         raw = evaluated.get(name)

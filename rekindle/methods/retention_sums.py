@@ -63,7 +63,7 @@ def _added(cells: DataFrame, values: Mapping[str, Column]) -> DataFrame:
     signed = {n: F.when(F.col("sign") < 0, -value).otherwise(value).cast(kind(n)) for n, value in values.items()}
     totals = cells.groupBy(*PERIOD).agg(*[F.sum(value).cast(kind(name)).alias(name) for name, value in signed.items()])
     others = {name: F.lit(0).cast(kind(name)) for name in (*COUNTS, *MONEYS) if name not in values}
-    return totals.withColumns(others).fillna(0).select(*PERIOD, *COUNTS, *MONEYS)
+    return totals.withColumns(others).select(*PERIOD, *COUNTS, *MONEYS)
 
 
 def _reach(funnel_days: int) -> Column:
@@ -174,7 +174,7 @@ def _funnel_days(rows: DataFrame, funnel_days: int) -> DataFrame:
     )  # fmt: skip
 
 
-def _by_unit(days: DataFrame) -> DataFrame:
+def _in_periods(days: DataFrame) -> DataFrame:
     """Each row once for the day, the week and the month in which it lies."""
     return days.withColumn("period_unit", F.explode(F.array(*[F.lit(unit) for unit in UNITS]))).withColumn(
         "period_start", by_unit(lambda unit: starts(unit, F.col("event_date")))
@@ -184,7 +184,7 @@ def _by_unit(days: DataFrame) -> DataFrame:
 def _ordering(rows: DataFrame, funnel_days: int) -> DataFrame:
     """How many orders had a line in the period."""
     lines = rows.where("orders IS NOT NULL").withColumn("order", F.explode("orders"))
-    orders = _by_unit(member_rows(lines, _first_needed(funnel_days), GROUP_KINDS, "order")).where(
+    orders = _in_periods(member_rows(lines, _first_needed(funnel_days), GROUP_KINDS, "order")).where(
         _in_reach(funnel_days)
     )
     return _added(orders.select(*MEMBER, *PERIOD[:2], "order").distinct(), {"orders": F.lit(1)})
@@ -194,7 +194,7 @@ def _spending(rows: DataFrame, funnel_days: int) -> DataFrame:
     """What was earned, and what those who spent in the period before spent here."""
     money = rows.where("gross IS NOT NULL OR returned IS NOT NULL")
     of_member = (
-        _by_unit(member_rows(money, _first_needed(funnel_days), GROUP_KINDS, "gross", "returned"))
+        _in_periods(member_rows(money, _first_needed(funnel_days), GROUP_KINDS, "gross", "returned"))
         .groupBy(*MEMBER, "period_unit", "period_start")
         .agg(
             F.coalesce(F.sum("gross"), F.lit(0)).cast(MONEY).alias("gross"),
